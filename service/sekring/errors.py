@@ -1,0 +1,91 @@
+"""Every error that Sekring raises on purpose.
+
+::
+
+    SekringError
+    ├── InvalidInput          what the caller sent is not usable; names the field
+    ├── NotAuthenticated      no token, or one that is not known
+    ├── NotAllowed            the token's role may not do this
+    ├── Refused               a rule of the breaker forbids it now (a ban in force)
+    ├── StoreUnavailable      Redis did not answer in time, or not at all
+    └── StartError            the process cannot start as it is configured
+        ├── SettingsError         a setting has a wrong value
+        ├── KeyspaceMismatch      the keyspace was made with another partition count
+        ├── DataDirLocked         another process holds the data folder
+        └── EmbeddedServerFailed  the embedded Valkey did not come up
+
+Drivers' exceptions stop at the store; HTTP maps this tree to statuses in one place
+(`sekring.http.problems`).
+"""
+
+__all__ = [
+    "DataDirLocked",
+    "EmbeddedServerFailed",
+    "InvalidInput",
+    "KeyspaceMismatch",
+    "NotAllowed",
+    "NotAuthenticated",
+    "Refused",
+    "SekringError",
+    "SettingsError",
+    "StartError",
+    "StoreUnavailable",
+]
+
+
+class SekringError(Exception):
+    """Base of all errors below. `str()` is one sentence for a person."""
+
+
+class InvalidInput(SekringError):
+    """What the caller sent cannot be used.
+
+    `field` is the path of the offending field (`outcomes[3].age_ms`), or `None` where the
+    whole request is at fault.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        """Say what was wrong, what was expected and what to do."""
+        super().__init__(message)
+        self.field = field
+
+
+class NotAuthenticated(SekringError):
+    """No token was sent, or one that this service does not know."""
+
+
+class NotAllowed(SekringError):
+    """The token is known, its role does not suffice."""
+
+
+class Refused(SekringError):
+    """A rule of the breaker forbids the change now; `cause` is the rule's name."""
+
+    def __init__(self, message: str, cause: str) -> None:
+        """Say which rule, and how to go on."""
+        super().__init__(message)
+        self.cause = cause
+
+
+class StoreUnavailable(SekringError):
+    """Redis did not answer within its deadline, or the connection failed."""
+
+
+class StartError(SekringError):
+    """The process cannot start as it is configured; the message says what to change."""
+
+
+class SettingsError(StartError):
+    """A setting has a value that it does not take."""
+
+
+class KeyspaceMismatch(StartError):
+    """The keyspace in Redis was made with another number of partitions."""
+
+
+class DataDirLocked(StartError):
+    """Another process holds the data folder."""
+
+
+class EmbeddedServerFailed(StartError):
+    """The embedded Valkey server did not come up."""

@@ -1,0 +1,204 @@
+"""The breaker's policy: its fields, their defaults (the guide's values) and their limits."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from sekring.errors import InvalidInput
+from sekring.taxonomy import COUNTED_KINDS
+
+__all__ = [
+    "DAY_MS",
+    "Backoff",
+    "BackoffPatch",
+    "Policy",
+    "PolicyPatch",
+    "Source",
+    "apply",
+    "sources",
+]
+
+#: The longest window and cooldown that make sense, in ms.
+DAY_MS = 86_400_000
+
+#: Where a field of the policy in force comes from.
+Source = Literal["default", "global", "instance"]
+
+_Threshold = Annotated[
+    int, Meta(ge=1, le=10_000, description="Failures inside the window that open the breaker.")
+]
+_Window = Annotated[
+    int, Meta(ge=1_000, le=DAY_MS, description="Length of the failure window, in ms.")
+]
+_Cooldown = Annotated[
+    int, Meta(ge=1, le=DAY_MS, description="Time from a trip to the recovery, in ms.")
+]
+_CooldownMax = Annotated[
+    int, Meta(ge=1, le=DAY_MS, description="What a growing cooldown never exceeds, in ms.")
+]
+_Factor = Annotated[
+    float, Meta(ge=1, le=100, description="Growth of the cooldown from trip to trip; 1 is none.")
+]
+_Probes = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=100,
+        description="Attempts in flight at most while half-open, and successes that close; "
+        "0 closes at the end of the cooldown without probing.",
+    ),
+]
+_ProbeTtl = Annotated[
+    int,
+    Meta(
+        ge=1_000,
+        le=3_600_000,
+        description="How long an attempt may take until its probe slot is free again, in ms.",
+    ),
+]
+_StableAfter = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=DAY_MS,
+        description="How long a connection must last until its success is credited, in ms.",
+    ),
+]
+_SuccessClears = Annotated[
+    bool, Meta(description="Whether a credited success also clears the window's failures.")
+]
+_Weight = Annotated[int, Meta(ge=0, le=1_000)]
+_Weights = Annotated[
+    dict[str, _Weight],
+    Meta(description="What one failure of a kind counts (default 1; 0 never counts)."),
+]
+_MinReporters = Annotated[
+    int,
+    Meta(ge=1, le=100, description="Distinct gateways that must have reported for a trip."),
+]
+_BackoffBase = Annotated[
+    int, Meta(ge=0, le=DAY_MS, description="Recommended wait before the first retry, in ms.")
+]
+_BackoffFactor = Annotated[float, Meta(ge=1, le=100, description="Growth from retry to retry.")]
+_BackoffCap = Annotated[
+    int, Meta(ge=0, le=DAY_MS, description="The longest recommended wait, in ms.")
+]
+_BackoffJitter = Annotated[
+    float,
+    Meta(ge=0, le=1, description="Share of the wait that chance may take off it (0 to 1)."),
+]
+
+
+class Backoff(Struct, frozen=True, forbid_unknown_fields=True):
+    """The pace that the service recommends between attempts.
+
+    The defaults add up to less than the default window for 15 attempts (1 + 2 + 4 + 8 + 16 +
+    10 x 20 s = 231 s), so that a client that keeps the pace still trips a broken instance.
+    """
+
+    base_ms: _BackoffBase = 1_000
+    factor: _BackoffFactor = 2.0
+    cap_ms: _BackoffCap = 20_000
+    jitter: _BackoffJitter = 0.2
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole policy, as it is in force for an instance."""
+
+    failure_threshold: _Threshold = 15
+    window_ms: _Window = 300_000
+    cooldown_ms: _Cooldown = 600_000
+    cooldown_factor: _Factor = 1.0
+    cooldown_max_ms: _CooldownMax = DAY_MS
+    probes: _Probes = 0
+    probe_ttl_ms: _ProbeTtl = 120_000
+    backoff: Backoff = Backoff()
+    stable_after_ms: _StableAfter = 60_000
+    success_clears: _SuccessClears = False
+    weights: _Weights = {}
+    min_reporters: _MinReporters = 1
+
+
+class BackoffPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Any subset of `Backoff`."""
+
+    base_ms: _BackoffBase | UnsetType = UNSET
+    factor: _BackoffFactor | UnsetType = UNSET
+    cap_ms: _BackoffCap | UnsetType = UNSET
+    jitter: _BackoffJitter | UnsetType = UNSET
+
+
+class PolicyPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Any subset of `Policy`: what a PUT sends, and what Redis stores (only what was set)."""
+
+    failure_threshold: _Threshold | UnsetType = UNSET
+    window_ms: _Window | UnsetType = UNSET
+    cooldown_ms: _Cooldown | UnsetType = UNSET
+    cooldown_factor: _Factor | UnsetType = UNSET
+    cooldown_max_ms: _CooldownMax | UnsetType = UNSET
+    probes: _Probes | UnsetType = UNSET
+    probe_ttl_ms: _ProbeTtl | UnsetType = UNSET
+    backoff: BackoffPatch | UnsetType = UNSET
+    stable_after_ms: _StableAfter | UnsetType = UNSET
+    success_clears: _SuccessClears | UnsetType = UNSET
+    weights: _Weights | UnsetType = UNSET
+    min_reporters: _MinReporters | UnsetType = UNSET
+
+
+def apply(*patches: PolicyPatch) -> Policy:
+    """Return the defaults with `patches` laid over them, the last one on top.
+
+    `backoff` and `weights` are merged entry by entry.
+
+    Raises:
+        InvalidInput: two fields contradict each other; names the one to change.
+    """
+    return _checked(msgspec.convert(merge(*patches), Policy))
+
+
+def merge(*patches: PolicyPatch) -> dict[str, Any]:
+    """Lay `patches` over each other, the last one on top, as the plain data of a patch."""
+    merged: dict[str, Any] = {}
+    for patch in patches:
+        for name, value in msgspec.to_builtins(patch).items():
+            below = merged.get(name)
+            merged[name] = {**below, **value} if isinstance(below, dict) else value
+    return merged
+
+
+def sources(fleet: PolicyPatch, instance: PolicyPatch) -> dict[str, Source]:
+    """Say of each field where its value comes from."""
+    return {
+        name: (
+            "instance"
+            if getattr(instance, name) is not UNSET
+            else "global"
+            if getattr(fleet, name) is not UNSET
+            else "default"
+        )
+        for name in Policy.__struct_fields__
+    }
+
+
+def _checked(policy: Policy) -> Policy:
+    if policy.cooldown_max_ms < policy.cooldown_ms:
+        message = (
+            f"cooldown_max_ms is {policy.cooldown_max_ms}, below cooldown_ms "
+            f"({policy.cooldown_ms}): raise it, or lower cooldown_ms."
+        )
+        raise InvalidInput(message, "cooldown_max_ms")
+    if policy.backoff.cap_ms < policy.backoff.base_ms:
+        message = (
+            f"backoff.cap_ms is {policy.backoff.cap_ms}, below backoff.base_ms "
+            f"({policy.backoff.base_ms}): raise it, or lower backoff.base_ms."
+        )
+        raise InvalidInput(message, "backoff.cap_ms")
+    unknown = sorted(set(policy.weights) - set(COUNTED_KINDS))
+    if unknown:
+        message = (
+            f"weights.{unknown[0]}: no failure of that kind is ever counted; "
+            f"the kinds are {', '.join(COUNTED_KINDS)}."
+        )
+        raise InvalidInput(message, f"weights.{unknown[0]}")
+    return policy

@@ -1,0 +1,297 @@
+"""The settings of `sekring serve`: one table, read from the environment and from options.
+
+Each field of `Settings` is declared once, with its default, its unit and the values it takes. The
+environment (`SEKRING_PORT`), the option (`--port`) and `--help` all come from that declaration.
+An option goes before the environment; an empty variable counts as not set.
+
+Tokens and passwords appear neither in an error nor in a `repr`.
+"""
+
+import argparse
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+import msgspec
+
+from sekring.errors import SettingsError
+from sekring.takes import (
+    HOST,
+    PATH,
+    REDIS_URL,
+    SWITCH,
+    Takes,
+    matching,
+    one_of,
+    redact_url,
+    whole_number,
+)
+
+__all__ = [
+    "Loaded",
+    "Setting",
+    "Settings",
+    "add_options",
+    "check_binding",
+    "is_loopback",
+    "load",
+    "table",
+]
+
+PREFIX: Final = "SEKRING_"
+
+#: Variables that belong to the command-line client, not to the service.
+CLIENT_VARIABLES: Final = frozenset({"SEKRING_TOKEN", "SEKRING_URL"})
+
+#: Variables that belong to the tests.
+TEST_PREFIX: Final = "SEKRING_TEST_"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What is known of a setting beside its name, its type and its default."""
+
+    help: str
+    takes: Takes[Any]
+    #: A value of it may hold a token or a password and is never shown.
+    secret: bool = False
+    #: Offered as an option; a command line can be read by everyone on the machine.
+    option: bool = True
+
+
+# -------------------------------------------------------------------------------- the table
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set about one service process; made by `load`."""
+
+    host: Annotated[str, Setting("address to listen on", HOST)] = "127.0.0.1"
+    port: Annotated[int, Setting("TCP port to listen on", whole_number(1, 65_535))] = 8000
+    redis_url: Annotated[
+        str | None,
+        Setting(
+            "the Redis or Valkey that all replicas share; none: an embedded Valkey in the data"
+            " folder. A password belongs in the environment, not on the command line",
+            REDIS_URL,
+            secret=True,
+        ),
+    ] = None
+    data_dir: Annotated[Path, Setting("folder of the embedded Valkey", PATH)] = Path(".sekring")
+    tokens_file: Annotated[
+        Path | None, Setting("TOML file with the hashed API tokens and their roles", PATH)
+    ] = None
+    tokens: Annotated[
+        str | None,
+        Setting(
+            "API tokens in the environment itself, in place of a file",
+            matching(r".+", "text"),
+            secret=True,
+            option=False,
+        ),
+    ] = None
+    workers: Annotated[int, Setting("server processes", whole_number(1, 64))] = 1
+    log_level: Annotated[
+        str,
+        Setting(
+            "least severe level to log", one_of("debug", "info", "warning", "error", "critical")
+        ),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        Setting(
+            "form of the log; auto: console on a terminal, json otherwise",
+            one_of("auto", "json", "console"),
+        ),
+    ] = "auto"
+    partitions: Annotated[
+        int,
+        Setting(
+            "parts that the instances are spread over; fixed at the first use of a keyspace",
+            whole_number(1, 1024),
+        ),
+    ] = 64
+    key_prefix: Annotated[
+        str,
+        Setting(
+            "beginning of every key in Redis",
+            # No braces: they would move the hash tag, and with it the slot in a cluster.
+            matching(r"[A-Za-z0-9_.:-]{1,64}", "1 to 64 of A-Z a-z 0-9 _ . : -"),
+        ),
+    ] = "sekring"
+    redis_timeout_ms: Annotated[
+        int,
+        Setting("deadline of one call to Redis", whole_number(10, 60_000, "milliseconds")),
+    ] = 500
+    redis_pool_size: Annotated[
+        int, Setting("connections to Redis, at most, per process", whole_number(1, 1024))
+    ] = 16
+    request_timeout_ms: Annotated[
+        int,
+        Setting("deadline of one request", whole_number(100, 600_000, "milliseconds")),
+    ] = 5000
+    drain_ms: Annotated[
+        int,
+        Setting(
+            "how long /ready says 503 after SIGTERM before the socket closes",
+            whole_number(0, 600_000, "milliseconds"),
+        ),
+    ] = 1000
+    insecure: Annotated[
+        bool, Setting("serve other machines even though no token is configured", SWITCH)
+    ] = False
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Name each field, secrets masked; `repr` and tracebacks show no other."""
+        shown = []
+        for name, setting in table().items():
+            value = getattr(self, name)
+            if name == "redis_url" and value is not None:
+                value = redact_url(value)
+            elif setting.secret and value is not None:
+                value = "***"
+            shown.append((name, value))
+        return shown
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"Settings({fields})"
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables from which `load` makes these settings: for a child process."""
+        variables = {}
+        for name in table():
+            value = getattr(self, name)
+            if isinstance(value, bool):
+                variables[variable_of(name)] = "on" if value else "off"
+            elif value is not None:
+                variables[variable_of(name)] = str(value)
+        return variables
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and what is to be said about where they came from."""
+
+    settings: Settings
+    #: One line for each variable that looks like ours and is not.
+    warnings: tuple[str, ...]
+
+
+def table() -> dict[str, Setting]:
+    """Every setting by its field name, in the order of `Settings`."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: get_args(hints[name])[1] for name in Settings.__struct_fields__}
+
+
+def variable_of(name: str) -> str:
+    """Name the environment variable of a setting: `port` is `SEKRING_PORT`."""
+    return PREFIX + name.upper()
+
+
+def option_of(name: str) -> str:
+    """Name the option of a setting: `redis_url` is `--redis-url`."""
+    return "--" + name.replace("_", "-")
+
+
+# ---------------------------------------------------------------------------------- loading
+
+
+def load(environ: Mapping[str, str], options: Mapping[str, object] | None = None) -> Loaded:
+    """Read the settings from the environment and from parsed options, which go first.
+
+    `options` are the attributes that `add_options` leaves on the namespace (`vars(namespace)`);
+    other entries are passed over. Raises `SettingsError` on the first wrong value.
+    """
+    given: dict[str, object] = {}
+    for name, setting in table().items():
+        option = (options or {}).get(name)
+        if option is not None:
+            given[name] = _parse(option_of(name), str(option), setting)
+        elif text := environ.get(variable_of(name)):
+            given[name] = _parse(variable_of(name), text, setting)
+    return Loaded(Settings(**given), _warnings(environ))  # type: ignore[arg-type]
+
+
+def _parse(source: str, text: str, setting: Setting) -> object:
+    try:
+        return setting.takes.parse(text)
+    except ValueError:
+        shown = "a value that may hold a secret" if setting.secret else repr(text)
+        # Without the cause: its text is the value.
+        raise SettingsError(f"{source}: got {shown}, takes {setting.takes.words}.") from None
+
+
+def _warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
+    known = {variable_of(name) for name in table()} | CLIENT_VARIABLES
+    lines = []
+    for variable in sorted(environ):
+        ours = variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX)
+        if ours and variable not in known:
+            near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.8)
+            hint = f"did you mean {near[0]}?" if near else "see `sekring serve --help`."
+            lines.append(f"{variable} is not a setting and has no effect; {hint}")
+    return tuple(lines)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` an option for each setting.
+
+    Values stay as typed (`None` where absent) and are parsed by `load`, so that an option and its
+    variable refuse in the same words.
+    """
+    # `--tokens` would pass for the beginning of `--tokens-file`, and the token for a path.
+    parser.allow_abbrev = False
+    hints = get_type_hints(Settings)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    for name, setting in table().items():
+        if not setting.option:
+            continue
+        default = defaults[name]
+        switch = hints[name] is bool
+        shown = "none" if default is None else ("off", "on")[default] if switch else default
+        text = f"{setting.help}; {setting.takes.words} [default: {shown}] [{variable_of(name)}]"
+        # argparse reads % as the beginning of a placeholder.
+        text = text.replace("%", "%%")
+        if switch:
+            parser.add_argument(
+                option_of(name), dest=name, action=argparse.BooleanOptionalAction, help=text
+            )
+        else:
+            parser.add_argument(
+                option_of(name), dest=name, metavar=name.rpartition("_")[2].upper(), help=text
+            )
+
+
+# ---------------------------------------------------------------------------------- binding
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a server bound to `host`; asks no resolver."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def check_binding(settings: Settings, *, has_tokens: bool | None = None) -> str | None:
+    """Refuse to serve other machines without tokens; raises `SettingsError`.
+
+    `has_tokens` says whether the token file and the environment gave any; `None` goes by whether
+    one of the two is set. Returns the sentence to log where `insecure` lets it pass.
+    """
+    if has_tokens is None:
+        has_tokens = settings.tokens is not None or settings.tokens_file is not None
+    if has_tokens or is_loopback(settings.host):
+        return None
+    if settings.insecure:
+        return (
+            f"INSECURE: listening on {settings.host} without any token; whoever reaches port"
+            f" {settings.port} can trip and reset every breaker."
+        )
+    raise SettingsError(
+        f"{variable_of('host')} is {settings.host!r}, which other machines can reach, and no token"
+        " is configured; make one with `sekring token new --role operator` and name its file in"
+        f" {variable_of('tokens_file')}, or bind 127.0.0.1, or say {option_of('insecure')}."
+    )

@@ -1,0 +1,129 @@
+"""Kinds of values that a setting takes: each in words, and as the function that reads it."""
+
+import ipaddress
+import re
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+__all__ = [
+    "HOST",
+    "PATH",
+    "REDIS_URL",
+    "SWITCH",
+    "Takes",
+    "matching",
+    "one_of",
+    "redact_url",
+    "whole_number",
+]
+
+T = TypeVar("T")
+
+
+class Takes(msgspec.Struct, Generic[T], frozen=True):
+    """The values that a setting takes: in words, and as a function that raises `ValueError`."""
+
+    words: str
+    parse: Callable[[str], T]
+
+
+def whole_number(low: int, high: int, unit: str = "") -> Takes[int]:
+    """Take a whole number from `low` to `high`, both included, counted in `unit`."""
+
+    def parse(text: str) -> int:
+        # int() would take "1_000", " 7" and digits of any script as well.
+        if not re.fullmatch(r"-?[0-9]{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError(text)
+        return int(text)
+
+    counted = f" of {unit}" if unit else ""
+    return Takes(f"a whole number{counted} from {low} to {high}", parse)
+
+
+def one_of(*words: str) -> Takes[str]:
+    """Take one of `words`, in upper or lower case."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(text)
+        return text.lower()
+
+    return Takes("one of " + ", ".join(words), parse)
+
+
+def matching(pattern: str, words: str) -> Takes[str]:
+    """Take text that matches the whole of `pattern`, which `words` describe."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(text)
+        return text
+
+    return Takes(words, parse)
+
+
+def _parse_switch(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+def _parse_path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~name of nobody
+        raise ValueError(text) from error
+
+
+def _parse_host(text: str) -> str:
+    host = text.removeprefix("[").removesuffix("]")
+    if ":" in host:
+        return str(ipaddress.IPv6Address(host))
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", host):
+        raise ValueError(text)
+    return host
+
+
+def _parse_redis_url(text: str) -> str:
+    parts = urllib.parse.urlsplit(text)
+    if parts.fragment or "@" in parts.query:
+        raise ValueError(text)  # a password with # or ? in it; these have to be percent-encoded
+    if parts.scheme == "unix":
+        usable = bool(parts.path)
+    else:
+        # Reading `port` raises ValueError where it is none.
+        usable = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and re.fullmatch(r"/?[0-9]{0,5}", parts.path) is not None
+    if not usable:
+        raise ValueError(text)
+    return text
+
+
+SWITCH: Final = Takes("on or off", _parse_switch)
+PATH: Final = Takes("a path", _parse_path)
+HOST: Final = Takes("a host name or an IP address, without a port", _parse_host)
+REDIS_URL: Final = Takes(
+    "redis://[user:password@]host[:port][/database], rediss://… or unix:///path", _parse_redis_url
+)
+
+
+def redact_url(url: str) -> str:
+    """Return a Redis URL fit for a log: without user, password and query."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        host = parts.hostname or ""
+    except ValueError:
+        return "***"
+    host = f"[{host}]" if ":" in host else host
+    credentials = "***@" if "@" in parts.netloc else ""
+    query = "?***" if parts.query else ""
+    return f"{parts.scheme}://{credentials}{host}{port}{parts.path}{query}"
