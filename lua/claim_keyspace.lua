@@ -1,0 +1,17 @@
+-- claim_keyspace: fixes the partition count at the first use, and tells it (and the shared secret) ever after.
+--
+-- KEYS  1 KEYSPACE   hash    partitions and secret; never: another count would lose every instance
+-- ARGV  1 request, msgpack:
+--         partitions   the count that the caller was configured with
+--         secret       random text, kept if there is none yet; signs cookies and CSRF tokens
+--         now_ms       tests only
+-- Returns msgpack: {partitions, secret}
+
+-- include: request
+
+local KEYSPACE = KEYS[1]
+
+redis.call('HSETNX', KEYSPACE, 'partitions', request.partitions)
+redis.call('HSETNX', KEYSPACE, 'secret', request.secret)
+local kept = redis.call('HMGET', KEYSPACE, 'partitions', 'secret')
+return cmsgpack.pack({ partitions = tonumber(kept[1]), secret = kept[2] })

@@ -1,0 +1,88 @@
+-- permit: may this instance connect now? In half-open it takes a probe slot.
+--
+-- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--       6 REPORTERS  zset    gateways by their latest failure (ms); a window
+--       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--      13 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         token    what makes the attempt's id unique; asking again with it takes nothing twice
+--         build    the gateway's build, if it said so
+--         random   0 to 1, for the jitter
+--         origin   {actor, reason, source, trace_id}
+--         now_ms   tests only
+-- Returns msgpack: the fields of Admission (sekring/model.py)
+
+local writing = true
+-- include: request audit policy instance machine registry
+
+local BUILDS = KEYS[13]
+
+local function refused_build()
+  local refusal = request.build and redis.call('HGET', BUILDS, request.build)
+  if not refusal then return end
+  local kind, until_ms = string.match(refusal, '^(%S+) (%d+)$')
+  if tonumber(until_ms) > now then return kind, until_ms - now end
+end
+
+-- Free slots are those that nobody holds; one whose prober died is free at its deadline.
+local function take_slot(attempt_id)
+  if redis.call('ZSCORE', PROBES, attempt_id) then return true end
+  if probes_in_flight() >= policy.probes then return false end
+  redis.call('ZADD', PROBES, now + policy.probe_ttl_ms, attempt_id)
+  redis.call('PEXPIRE', PROBES, policy.probe_ttl_ms + HOUR_MS)
+  return true
+end
+
+local function next_free_slot_ms()
+  local _, deadline = next_slot(PROBES)
+  local _, credit = next_slot(PROVING)
+  return math.min(deadline or math.huge, credit or math.huge) - now
+end
+
+local function answer(permitted, more)
+  more.instance_id = request.instance_id
+  more.permitted = permitted
+  more.epoch = s.epoch
+  more.state = s.state
+  more.failures = s.failures
+  more.backoff_ms = more.backoff_ms or 0
+  save()
+  return cmsgpack.pack(more)
+end
+
+settle()
+
+local build_kind, build_retry_ms = refused_build()
+if build_kind and s.state ~= 'disabled' then
+  return answer(false, { cause = build_kind, retry_after_ms = build_retry_ms })
+end
+
+if s.state == 'open' or s.state == 'forced_open' then
+  local reason = s.reason ~= '' and s.reason or nil
+  return answer(false, { cause = s.cause, reason = reason, retry_after_ms = remaining() })
+end
+
+local attempt_id = string.format('%x-%s', s.epoch, request.token)
+if s.state == 'half_open' and not take_slot(attempt_id) then
+  return answer(false, { cause = 'probing', retry_after_ms = next_free_slot_ms() })
+end
+
+local wait_ms = backoff_ms()
+if s.attempt ~= request.token then
+  s.attempts = s.attempts + 1
+  s.attempt = request.token
+end
+connect('connecting', now)
+s.attempt_until_ms = now + policy.probe_ttl_ms
+touch()
+return answer(true, { attempt_id = attempt_id, retry_after_ms = 0, backoff_ms = wait_ms })

@@ -1,0 +1,234 @@
+-- report: how an attempt, or a live connection, ended. Counts, trips, closes, re-opens.
+--
+-- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--       6 REPORTERS  zset    gateways by their latest failure (ms); a window
+--       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         id          the report's id: a repeated report counts once
+--         outcome     failure, success or disconnected
+--         effect      of a failure: count, terminal, ban, build, conflict or ignore
+--         kind        of a failure
+--         detail      of a failure: what the gateway's library said
+--         attempt_id  the attempt that ended, if the gateway asked for a permit
+--         epoch       under which it was permitted, if known
+--         age_ms      how long ago it happened
+--         ban_ms      how long a ban lasts from then on
+--         gateway     who reports, for the quorum of distinct reporters
+--         random      0 to 1, for the jitter
+--         origin      {actor, reason, source, trace_id}
+--         now_ms      tests only
+-- Returns msgpack: the fields of Verdict (sekring/model.py)
+
+local writing = true
+-- include: request audit policy instance machine registry
+
+-- A grown cooldown, and a ban's end, are moved by chance so that many do not return at once.
+local COOLDOWN_JITTER = 0.1
+local BAN_JITTER = 0.05
+local BAN_JITTER_MAX_MS = 600000
+local CONFLICT_MIN_MS, CONFLICT_MAX_MS = 30000, 90000
+
+local random = request.random or 0
+local at = now - (request.age_ms or 0)
+
+local function answer(why, tripped)
+  save()
+  local retry_after_ms
+  if s.state == 'open' or s.state == 'forced_open' then
+    retry_after_ms = remaining()
+  else
+    retry_after_ms = backoff_ms()
+  end
+  return cmsgpack.pack({
+    instance_id = request.instance_id,
+    counted = why == 'counted',
+    why = why,
+    state = s.state,
+    failures = s.failures,
+    tripped = tripped or false,
+    retry_after_ms = retry_after_ms,
+    epoch = s.epoch,
+  })
+end
+
+-- An epoch above ours is one that we lost: the report is not late, our record is.
+local function is_late()
+  if request.epoch then return request.epoch < s.epoch end
+  return at < now and at < s.epoch
+end
+
+local function is_duplicate()
+  return s.failures > 0 and redis.call('ZSCORE', FAILURES, request.id)
+    or s.seen_until_ms > now and redis.call('ZSCORE', SEEN, request.id)
+end
+
+-- Gives back the probe slot of the attempt, or without an attempt's id the oldest.
+local function release_slot()
+  if s.state ~= 'half_open' then return end
+  local attempt_id = request.attempt_id or next_slot(PROBES) or next_slot(PROVING)
+  if not attempt_id then return end
+  redis.call('ZREM', PROBES, attempt_id)
+  local credit_ms = tonumber(redis.call('ZSCORE', PROVING, attempt_id))
+  if credit_ms and credit_ms > now then redis.call('ZREM', PROVING, attempt_id) end
+end
+
+-- It was paired anew: nothing terminal is left.
+local function lift_terminal()
+  s.terminal = ''
+  if s.state ~= 'open' then return end
+  if s.ban_until_ms > now then
+    open('ban', 'temporary_ban', s.ban_until_ms, now)
+  else
+    close('close', now)
+  end
+end
+
+local function succeed()
+  if s.terminal ~= '' then lift_terminal() end
+  if s.state == 'half_open' then
+    local attempt_id = request.attempt_id or next_slot(PROBES) or request.id
+    redis.call('ZREM', PROBES, attempt_id)
+    if redis.call('ZCOUNT', PROVING, '(' .. now, '+inf') < policy.probes then
+      redis.call('ZADD', PROVING, 'NX', at + policy.stable_after_ms, attempt_id)
+      redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS)
+    end
+  end
+  if s.connection ~= 'connected' and at >= s.connection_ms then connect('connected', at) end
+  settle()
+end
+
+-- Sum of the window's weights.
+local function weight()
+  if not next(policy.weights) then return s.failures end
+  local sum = 0
+  local scored = redis.call('ZRANGE', FAILURES, 0, -1, 'WITHSCORES')
+  for i = 2, #scored, 2 do sum = sum + (policy.weights[kind_of(tonumber(scored[i]))] or 1) end
+  return sum
+end
+
+local function enough_reporters()
+  if policy.min_reporters == 1 then return true end
+  redis.call('ZADD', REPORTERS, 'GT', at, request.gateway or '')
+  redis.call('ZREMRANGEBYSCORE', REPORTERS, '-inf', now - policy.window_ms)
+  redis.call('PEXPIRE', REPORTERS, policy.window_ms + HOUR_MS)
+  return redis.call('ZCARD', REPORTERS) >= policy.min_reporters
+end
+
+-- The set never needs more members than the threshold: the newest decide.
+local function add_failure()
+  redis.call('ZADD', FAILURES, score_of(at, request.kind), request.id)
+  if s.failures == 0 then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
+  s.failures = s.failures + 1
+  s.oldest_ms = s.failures == 1 and at or math.min(s.oldest_ms, at)
+  if s.failures > policy.failure_threshold then
+    local surplus = s.failures - policy.failure_threshold
+    redis.call('ZREMRANGEBYRANK', FAILURES, 0, surplus - 1)
+    s.failures = policy.failure_threshold
+    s.oldest_ms = oldest_failure()
+  end
+end
+
+local function cooldown_ms()
+  if policy.cooldown_factor == 1 then return policy.cooldown_ms end
+  if s.state == 'closed' and s.closed_ms > 0 then
+    s.level = math.max(0, s.level - math.floor((now - s.closed_ms) / policy.cooldown_ms))
+  end
+  local cooldown = math.min(policy.cooldown_max_ms, policy.cooldown_ms * policy.cooldown_factor ^ s.level)
+  if s.level > 0 then cooldown = cooldown * (1 - COOLDOWN_JITTER * random) end
+  s.level = math.min(s.level + 1, 64)
+  return math.floor(cooldown)
+end
+
+local function count()
+  if policy.weights[request.kind] == 0 then
+    release_slot()
+    return answer('ignored')
+  end
+  if at <= now - policy.window_ms then return answer('stale') end
+  add_failure()
+  if s.state == 'half_open' then
+    open('reopen', 'probe_failed', now + cooldown_ms(), now)
+    return answer('counted', true)
+  end
+  local reporters = enough_reporters()
+  if s.state == 'closed' and reporters and weight() >= policy.failure_threshold then
+    open('trip', 'failures', now + cooldown_ms(), now)
+    return answer('counted', true)
+  end
+  return answer('counted')
+end
+
+-- Opens for a reason that is not the window's. A longer hold is not shortened by this one.
+local function hold(action, until_ms)
+  remember({ request.id }, now)
+  if s.state == 'forced_open' or s.state == 'disabled' then return false end
+  if s.state == 'open' then
+    if s.until_ms == 0 then return false end
+    if until_ms > 0 then until_ms = math.max(until_ms, s.until_ms) end
+  end
+  open(action, request.kind, until_ms, now)
+  return true
+end
+
+local function terminal()
+  if s.terminal ~= 'banned' then s.terminal = request.kind end
+  return answer('permanent', hold('permanent', 0))
+end
+
+local function ban()
+  local jitter = math.min(BAN_JITTER_MAX_MS, BAN_JITTER * request.ban_ms) * random
+  local until_ms = math.floor(at + request.ban_ms + jitter)
+  if until_ms <= now then return answer('ban') end
+  s.ban_until_ms = math.max(s.ban_until_ms, until_ms)
+  return answer('ban', hold('ban', until_ms))
+end
+
+local function conflict()
+  if s.state == 'open' then return answer('conflict') end
+  local until_ms = math.floor(now + CONFLICT_MIN_MS + (CONFLICT_MAX_MS - CONFLICT_MIN_MS) * random)
+  return answer('conflict', hold('conflict', until_ms))
+end
+
+local function fail()
+  if at >= s.last_failure_ms then
+    s.last_kind = request.kind
+    s.last_detail = request.detail or ''
+    s.last_failure_ms = at
+  end
+  if request.effect == 'terminal' then return terminal() end
+  if request.effect == 'ban' then return ban() end
+  if request.effect == 'conflict' then return conflict() end
+  if request.effect == 'count' then
+    if s.state == 'open' or s.state == 'forced_open' then
+      s.suppressed = s.suppressed + 1
+      return answer('open')
+    end
+    return count()
+  end
+  release_slot()
+  return answer(request.effect == 'build' and 'build' or 'ignored')
+end
+
+settle()
+if is_duplicate() then return answer('duplicate') end
+if is_late() then return answer('late') end
+touch()
+if request.outcome == 'success' then
+  succeed()
+  return answer('success')
+end
+-- What happened before the present connection began says nothing about it.
+if at >= s.connection_ms then end_connection() end
+if request.outcome == 'failure' then return fail() end
+release_slot()
+return answer('disconnected')

@@ -1,0 +1,51 @@
+-- reset: an operator, or a request for a QR code, closes the breaker at once and clears its counters.
+--
+-- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--       6 REPORTERS  zset    gateways by their latest failure (ms); a window
+--       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         only_state  reset only if the breaker is in this state
+--         force       lift a ban as well
+--         origin      {actor, reason, source, trace_id}
+--         now_ms      tests only
+-- Returns msgpack: the fields of ResetDone (sekring/store/scripts.py)
+
+local writing = true
+-- include: request audit policy instance machine registry
+
+settle()
+local was = s.state
+local known = s.registered_ms > 0
+
+local function answer(done, banned)
+  save()
+  return cmsgpack.pack({
+    instance_id = request.instance_id, known = known, was = was, state = s.state, epoch = s.epoch,
+    done = done, banned = banned or false, ban_remaining_ms = math.max(0, s.ban_until_ms - now),
+  })
+end
+
+if not known or (request.only_state and request.only_state ~= was) then return answer(false) end
+local banned = s.terminal == 'banned' or s.ban_until_ms > now
+if banned and not request.force then return answer(false, true) end
+
+remember(counted_ids(), now)
+drop_failures()
+s.attempts = 0
+s.level = 0
+s.terminal = ''
+s.ban_until_ms = 0
+bump_epoch(now)
+close('reset', now)
+touch()
+return answer(true)

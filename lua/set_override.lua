@@ -1,0 +1,40 @@
+-- set_override: sets, changes or removes an instance's own policy, and applies it to the instance at once.
+--
+-- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--       6 REPORTERS  zset    gateways by their latest failure (ms); a window
+--       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         policy    JSON {version, patch}; without it the override is removed
+--         version   the version that it replaces (0: none); another one there changes nothing
+--         origin    {actor, reason, source, trace_id}
+--         now_ms    tests only
+-- Returns 1, or 0 if another version was there
+
+local writing = true
+-- include: request audit policy instance machine registry
+
+local override = redis.call('HGET', POLICIES, request.instance_id)
+local version = override and cjson.decode(override).version or 0
+if version ~= request.version then return 0 end
+settle()
+if request.policy then
+  redis.call('HSET', POLICIES, request.instance_id, request.policy)
+else
+  redis.call('HDEL', POLICIES, request.instance_id)
+end
+policy = policy_in_force(POLICIES, request.instance_id)
+settle()
+record('policy', s.state, now)
+s.due_ms = 0 -- another window moves what is due
+save()
+return 1

@@ -1,0 +1,81 @@
+-- One instance: its keys, its record, and how the record is loaded and saved.
+-- A script that includes this says before it whether it is `writing`; one that is not writes nothing.
+
+local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
+  POLICIES, TOTALS, INDEX, DUE, EVENTS = unpack(KEYS, 1, 12)
+
+local HOUR_MS = 3600000
+local DAY_MS = 24 * HOUR_MS
+-- A silent instance is forgotten after a day. Its record outlives that by more than the partition's
+-- keys live without any writer, so that what it added to the totals can always be taken off again.
+local SILENCE_MS = DAY_MS
+local PARTITION_TTL_MS = 2 * DAY_MS
+local INSTANCE_TTL_MS = 4 * DAY_MS
+local HELD_TTL_MS = 366 * DAY_MS
+
+-- The record of an instance that was never seen. Only what differs from this is stored.
+local FRESH = {
+  state = 'closed',
+  epoch = 0,
+  cause = '',            -- why it is open
+  reason = '',           -- what the operator said
+  opened_ms = 0,
+  until_ms = 0,          -- when the state ends by itself; 0: never
+  closed_ms = 0,         -- since when it is healthy
+  level = 0,             -- steps that the cooldown has grown
+  terminal = '',         -- the kind that only a person can lift
+  ban_until_ms = 0,
+  failures = 0,          -- members of FAILURES
+  oldest_ms = 0,         -- the oldest of them
+  suppressed = 0,        -- failures reported while open
+  seen_until_ms = 0,     -- until when SEEN must be asked
+  last_kind = '',
+  last_detail = '',
+  last_failure_ms = 0,
+  attempts = 0,          -- permitted since the last proven connection
+  attempt = '',          -- the last attempt's token
+  connection = '',       -- '', connecting, connected
+  connection_ms = 0,     -- since when
+  attempt_until_ms = 0,  -- when a connecting one is given up
+  proven = 0,            -- 1: the connection's success was credited
+  touched_ms = 0,        -- last use; the instance's clock never runs behind it
+  registered_ms = 0,     -- when it was last entered in the partition's keys
+  due_ms = 0,            -- its score in DUE
+}
+local TEXT = {
+  state = true, cause = true, reason = true, terminal = true, last_kind = true,
+  last_detail = true, attempt = true, connection = true,
+}
+
+local function write(...)
+  if writing then return redis.call(...) end
+end
+
+-- Redis' words of the record as it was (`stored`), and the record that the script changes (`s`).
+local stored = {}
+do
+  local flat = redis.call('HGETALL', INSTANCE)
+  for i = 1, #flat, 2 do
+    local field = flat[i]
+    stored[field] = TEXT[field] and flat[i + 1] or tonumber(flat[i + 1])
+  end
+end
+if not next(stored) then write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS) end -- of a lost record
+setmetatable(stored, { __index = FRESH })
+local s = setmetatable({}, { __index = stored })
+local now = math.max(server_ms(), stored.touched_ms)
+local policy = policy_in_force(POLICIES, request.instance_id)
+
+-- Who acts: the caller, or the clock while `settle` runs.
+local origin = request.origin or {}
+
+-- Records one transition in the partition's feed and in the instance's own history.
+local function record(action, before, at)
+  if not writing then return end
+  local entry = audit_entry({
+    instance_id = request.instance_id, action = action, at_ms = at,
+    before = before, after = s.state, epoch = s.epoch, cause = s.cause,
+  }, origin)
+  append_event(EVENTS, entry)
+  append_history(HISTORY, entry)
+end

@@ -1,0 +1,235 @@
+-- The state machine: what time alone does (`settle`), and the transitions that the verbs share.
+
+-- A failure's score is its time in ms plus its kind's place in the list below in sixteenths, so
+-- that the kind costs no memory and a window is still a range of scores.
+local KIND_STEP = 1 / 16
+local KINDS = {
+  'dns', 'refused', 'timeout', 'tls', 'websocket', 'handshake', 'proxy', 'stream_error',
+  'disconnected', 'worker_crash', 'unknown', 'upstream',
+}
+
+local function kind_of(score)
+  return KINDS[(score % 1) / KIND_STEP + 1]
+end
+
+local function score_of(at, kind)
+  for place, name in ipairs(KINDS) do
+    if name == kind then return at + (place - 1) * KIND_STEP end
+  end
+end
+
+local function bump_epoch(at)
+  -- A time rather than a count: it keeps growing even if the record was lost in between.
+  s.epoch = math.max(s.epoch + 1, at)
+end
+
+local function oldest_failure()
+  local first = redis.call('ZRANGE', FAILURES, 0, 0, 'WITHSCORES')
+  return first[2] and math.floor(tonumber(first[2])) or 0
+end
+
+-- Drops the failures that have left the window by `at`.
+local function trim(at)
+  local start = at - policy.window_ms + 1
+  if s.failures == 0 or s.oldest_ms >= start then return end
+  if writing then
+    local dropped = redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. start)
+    s.oldest_ms = oldest_failure()
+    s.failures = s.oldest_ms > 0 and s.failures - dropped or 0
+  else
+    s.failures = redis.call('ZCOUNT', FAILURES, start, '+inf')
+  end
+end
+
+-- Keeps report ids as duplicates for a whole window from `at` on.
+local function remember(ids, at)
+  if not writing or #ids == 0 then return end
+  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', at - policy.window_ms)
+  for first = 1, #ids, 1000 do
+    local members = {}
+    for i = first, math.min(first + 999, #ids) do
+      members[#members + 1] = at
+      members[#members + 1] = ids[i]
+    end
+    redis.call('ZADD', SEEN, unpack(members))
+  end
+  redis.call('ZREMRANGEBYRANK', SEEN, 0, -(4 * policy.failure_threshold + 1))
+  s.seen_until_ms = math.max(s.seen_until_ms, at + policy.window_ms)
+  redis.call('PEXPIRE', SEEN, s.seen_until_ms - now + HOUR_MS)
+end
+
+local function counted_ids()
+  return s.failures > 0 and redis.call('ZRANGE', FAILURES, 0, -1) or {}
+end
+
+local function drop_failures()
+  write('DEL', FAILURES, REPORTERS)
+  s.failures = 0
+  s.oldest_ms = 0
+end
+
+local function drop_probes()
+  write('DEL', PROBES, PROVING)
+end
+
+-- Opens, or opens anew with another cause and end.
+local function open(action, cause, until_ms, at)
+  local before = s.state
+  remember(counted_ids(), at)
+  drop_probes()
+  s.state = 'open'
+  s.cause = cause
+  s.reason = ''
+  s.opened_ms = at
+  s.until_ms = until_ms
+  s.suppressed = 0
+  bump_epoch(at)
+  record(action, before, at)
+end
+
+local function close(action, at)
+  local before = s.state
+  drop_probes()
+  s.state = 'closed'
+  s.until_ms = 0
+  s.opened_ms = 0
+  s.suppressed = 0
+  s.closed_ms = at
+  record(action, before, at)
+  s.cause = ''
+  s.reason = ''
+end
+
+-- The end of a cooldown: the counters start anew.
+local function recover(at)
+  drop_failures()
+  s.attempts = 0
+  bump_epoch(at)
+  s.touched_ms = math.max(s.touched_ms, at)
+  if policy.probes == 0 then return close('recover', at) end
+  local before = s.state
+  s.state = 'half_open'
+  s.until_ms = 0
+  record('half_open', before, at)
+end
+
+-- What still holds the instance when an operator's own state ends.
+local function held_by()
+  if s.terminal ~= '' then return s.terminal, 0 end
+  if s.ban_until_ms > s.until_ms then return 'temporary_ban', s.ban_until_ms end
+end
+
+local function end_state(at)
+  local cause, until_ms = held_by()
+  if s.state ~= 'open' and cause then
+    open(cause == 'temporary_ban' and 'ban' or 'permanent', cause, until_ms, at)
+  elseif s.state == 'disabled' then
+    close('enable', at)
+  else
+    recover(at)
+  end
+end
+
+local function connect(connection, since)
+  s.connection = connection
+  s.connection_ms = since
+  s.proven = 0
+end
+
+local function end_connection()
+  connect('', 0)
+end
+
+-- A connection is a success once it has been stable.
+local function credit_connection(at)
+  s.proven = 1
+  s.attempts = 0
+  if policy.success_clears and s.state == 'closed' then
+    remember(counted_ids(), at)
+    drop_failures()
+  end
+end
+
+local function probe_successes()
+  return redis.call('ZCOUNT', PROVING, '-inf', now)
+end
+
+local function probes_in_flight()
+  return redis.call('ZCOUNT', PROBES, '(' .. now, '+inf') + redis.call('ZCOUNT', PROVING, '(' .. now, '+inf')
+end
+
+-- The first attempt of PROBES or PROVING whose time is still to come, and that time.
+local function next_slot(key)
+  local first = redis.call('ZRANGE', key, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  return first[1], tonumber(first[2])
+end
+
+-- When the last of the needed probe successes is credited; never while some are missing.
+local function all_proven_ms()
+  if policy.probes == 0 then return now end
+  local last = redis.call('ZRANGE', PROVING, policy.probes - 1, policy.probes - 1, 'WITHSCORES')
+  return tonumber(last[2]) or math.huge
+end
+
+local function end_probing(at)
+  close('close', at)
+end
+
+-- Nothing is left of an instance that was silent for a day.
+local function fade()
+  write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS)
+  for field, value in pairs(FRESH) do s[field] = value end
+end
+
+-- What time alone does next, and when.
+local function next_change()
+  local at, change = math.huge, nil
+  if s.connection == 'connecting' then
+    at, change = s.attempt_until_ms, end_connection
+  elseif s.connection == 'connected' and s.proven == 0 then
+    at, change = s.connection_ms + policy.stable_after_ms, credit_connection
+  end
+  if s.until_ms > 0 and s.until_ms < at then at, change = s.until_ms, end_state end
+  if s.state == 'half_open' and all_proven_ms() < at then at, change = all_proven_ms(), end_probing end
+  if (s.state == 'closed' or s.state == 'half_open') and s.touched_ms > 0 and s.touched_ms + SILENCE_MS < at then
+    at, change = s.touched_ms + SILENCE_MS, fade
+  end
+  return at, change
+end
+
+-- Applies everything that time has changed since the last use, one thing after the other. When that
+-- is done makes no difference: each is dated by its own time, though not before the last use.
+local function settle()
+  local at, change = next_change()
+  while at <= now do
+    origin = { source = 'clock' }
+    at = math.max(at, s.touched_ms)
+    trim(at)
+    change(at)
+    at, change = next_change()
+  end
+  trim(now)
+  if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
+  origin = request.origin or {}
+end
+
+local function touch()
+  s.touched_ms = now
+end
+
+-- Time left until the state ends by itself, in ms; nil if only a person can end it.
+local function remaining()
+  if s.until_ms > 0 then return s.until_ms - now end
+end
+
+-- The recommended wait before the next attempt, in ms. A failure of unknown kind waits the longest.
+local function backoff_ms()
+  local tries = math.max(s.attempts, s.failures)
+  if tries == 0 then return 0 end
+  local backoff = policy.backoff
+  local wait = backoff.cap_ms
+  if s.last_kind ~= 'unknown' then
+    wait = math.min(wait, backoff.base_ms * backoff.factor ^ math.min(tries - 1, 64))
+  end
+  return math.floor(wait * (1 - backoff.jitter * (request.random or 0)))
+end

@@ -1,0 +1,34 @@
+-- The policy in force: the defaults, overlaid by the fleet's policy, overlaid by the instance's.
+-- Redis stores only what was set (JSON): field '*' of the partition's policies is the fleet's.
+
+local function overlay(policy, json)
+  if not json then return end
+  for name, value in pairs(cjson.decode(json).patch) do
+    if type(value) == 'table' then
+      for entry, inner in pairs(value) do policy[name][entry] = inner end
+    else
+      policy[name] = value
+    end
+  end
+end
+
+local function policy_in_force(policies, instance_id)
+  local policy = {
+    failure_threshold = 15,
+    window_ms = 300000,
+    cooldown_ms = 600000,
+    cooldown_factor = 1,
+    cooldown_max_ms = 86400000,
+    probes = 0,
+    probe_ttl_ms = 120000,
+    backoff = { base_ms = 1000, factor = 2, cap_ms = 20000, jitter = 0.2 },
+    stable_after_ms = 60000,
+    success_clears = false,
+    weights = {},
+    min_reporters = 1,
+  }
+  local stored = redis.call('HMGET', policies, '*', instance_id)
+  overlay(policy, stored[1])
+  overlay(policy, stored[2])
+  return policy
+end

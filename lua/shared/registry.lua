@@ -1,0 +1,116 @@
+-- Saving an instance: its record, and what its partition's totals, index and due times say of it.
+
+local function retries(of)
+  return math.max(0, of.attempts - 1)
+end
+
+-- What an instance adds to its partition's totals.
+local function contribution(of)
+  local adds = { failures = of.failures, retry_attempts = retries(of) }
+  if of.registered_ms > 0 then adds.known = 1 end
+  if of.state ~= 'closed' then adds[of.state] = 1 end
+  if of.connection ~= '' then adds[of.connection] = 1 end
+  return adds
+end
+
+local function update_totals(before, after)
+  for field, value in pairs(after) do
+    local delta = value - (before[field] or 0)
+    if delta ~= 0 then redis.call('HINCRBY', TOTALS, field, delta) end
+  end
+  for field, value in pairs(before) do
+    if value ~= 0 and not after[field] then redis.call('HINCRBY', TOTALS, field, -value) end
+  end
+end
+
+local function label(state)
+  return state .. ':' .. request.instance_id
+end
+
+local function list(state)
+  if state ~= 'closed' then redis.call('ZADD', INDEX, 0, label(state)) end
+end
+
+-- Takes the instance out of the index; returns what the totals hold for it. If its record was lost,
+-- to an eviction for example, that is as much as the index tells.
+local function unlist()
+  local known = redis.call('ZREM', INDEX, label('all'))
+  if stored.registered_ms > 0 then
+    redis.call('ZREM', INDEX, label(stored.state))
+    return known == 1 and contribution(stored) or {} -- or the partition's keys were lost
+  end
+  local adds = { known = known }
+  for _, state in ipairs({ 'open', 'half_open', 'forced_open', 'disabled' }) do
+    adds[state] = redis.call('ZREM', INDEX, label(state))
+  end
+  return adds
+end
+
+-- Enters the instance in the index, at its first use and then once an hour; returns as `unlist`.
+local function enlist()
+  local before = unlist()
+  redis.call('ZADD', INDEX, 0, label('all'))
+  list(s.state)
+  s.registered_ms = now
+  return before
+end
+
+local function relist()
+  if s.state == stored.state then return end
+  redis.call('ZREM', INDEX, label(stored.state))
+  list(s.state)
+end
+
+-- When the passing of time alone changes the instance next, or its keys want refreshing.
+local function next_due()
+  local due = math.min(next_change(), s.registered_ms + SILENCE_MS)
+  return s.failures > 0 and math.min(due, s.oldest_ms + policy.window_ms) or due
+end
+
+-- Every key expires by itself, long after its last use. Refreshed once an hour, not at every call.
+local function refresh_expiry()
+  local ttl = INSTANCE_TTL_MS
+  if s.state ~= 'closed' then
+    ttl = ttl + (s.until_ms > 0 and math.min(s.until_ms - now, HELD_TTL_MS) or HELD_TTL_MS)
+  end
+  redis.call('PEXPIRE', INSTANCE, ttl)
+  for _, key in ipairs({ FAILURES, PROVING }) do redis.call('PEXPIRE', key, INSTANCE_TTL_MS) end
+  for _, key in ipairs({ TOTALS, INDEX, DUE }) do redis.call('PEXPIRE', key, PARTITION_TTL_MS) end
+end
+
+local function save_record()
+  local set, cleared = {}, {}
+  for field, value in pairs(s) do
+    if value ~= stored[field] then
+      if value == FRESH[field] then
+        cleared[#cleared + 1] = field
+      else
+        set[#set + 1] = field
+        set[#set + 1] = value
+      end
+    end
+  end
+  if #set > 0 then redis.call('HSET', INSTANCE, unpack(set)) end
+  if #cleared > 0 then redis.call('HDEL', INSTANCE, unpack(cleared)) end
+end
+
+-- Writes what changed: record, totals, index, due time.
+local function save()
+  if s.touched_ms == 0 then -- never used, or forgotten
+    update_totals(unlist(), {})
+    redis.call('ZREM', DUE, request.instance_id)
+    redis.call('DEL', INSTANCE)
+    return
+  end
+  local refresh = now - s.registered_ms >= HOUR_MS
+  local before
+  if refresh then before = enlist() else before = contribution(stored); relist() end
+  update_totals(before, contribution(s))
+  local due = next_due()
+  if refresh or due < s.due_ms or s.due_ms <= now then
+    redis.call('ZADD', DUE, due, request.instance_id)
+    s.due_ms = due
+  end
+  save_record()
+  if refresh or s.state ~= stored.state or s.until_ms ~= stored.until_ms then refresh_expiry() end
+end

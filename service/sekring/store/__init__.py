@@ -1,0 +1,1 @@
+"""Where the truth lives: keys, scripts and connections of Redis, and the embedded server."""

@@ -1,0 +1,120 @@
+"""Every Redis key that Sekring uses: its name, its type and how it expires.
+
+Instances are spread over partitions by a hash of their id, and all keys of an instance carry its
+partition's hash tag, ``sekring:{07}:failures:6281…``. So one script may touch the instance and its
+partition's indexes atomically, on a single server as on Redis Cluster, where a hash tag decides
+the slot.
+"""
+
+import zlib
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+__all__ = ["KEY_KINDS", "KeyKind", "Keyspace"]
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
+
+class KeyKind(Struct, frozen=True):
+    """What a kind of key is, and for how long it may live."""
+
+    name: str
+    type: str
+    #: The longest time to live in ms; `None` never expires, and `why` says why.
+    longest_ms: int | None
+    why: str = ""
+
+
+#: The keys of an instance, then those of its partition, in the order of the scripts' KEYS.
+_INSTANCE_KINDS = (
+    KeyKind("instance", "hash", 370 * _DAY_MS),
+    KeyKind("failures", "zset", 4 * _DAY_MS),
+    KeyKind("seen", "zset", _DAY_MS + _HOUR_MS),
+    KeyKind("probes", "zset", 2 * _HOUR_MS),
+    KeyKind("proving", "zset", 4 * _DAY_MS),
+    KeyKind("reporters", "zset", _DAY_MS + _HOUR_MS),
+    KeyKind("history", "stream", 7 * _DAY_MS),
+)
+_PARTITION_KINDS = (
+    KeyKind("policies", "hash", None, "configuration: lost policies would change what trips"),
+    KeyKind("totals", "hash", 2 * _DAY_MS),
+    KeyKind("index", "zset", 2 * _DAY_MS),
+    KeyKind("due", "zset", 2 * _DAY_MS),
+    KeyKind("events", "stream", 7 * _DAY_MS),
+)
+_BUILDS = KeyKind("builds", "hash", _DAY_MS)
+_KEYSPACE = KeyKind(
+    "keyspace", "hash", None, "fixes the partition count: another one would lose every instance"
+)
+
+KEY_KINDS: tuple[KeyKind, ...] = (*_INSTANCE_KINDS, *_PARTITION_KINDS, _BUILDS, _KEYSPACE)
+
+
+class Keyspace(Struct, frozen=True):
+    """Builds the names of all keys under one `prefix` with `partitions` partitions."""
+
+    prefix: str = "sekring"
+    partitions: int = 64
+
+    def partition_of(self, instance_id: str) -> int:
+        """Return the partition that holds the instance: CRC-32 of its id, modulo the count."""
+        return zlib.crc32(instance_id.encode()) % self.partitions
+
+    def instance(self, instance_id: str) -> list[str]:
+        """Return KEYS 1-12 of every script that works on one instance."""
+        tag = self._tag(self.partition_of(instance_id))
+        return [
+            f"{tag}:instance:{instance_id}",
+            f"{tag}:failures:{instance_id}",
+            f"{tag}:seen:{instance_id}",
+            f"{tag}:probes:{instance_id}",
+            f"{tag}:proving:{instance_id}",
+            f"{tag}:reporters:{instance_id}",
+            f"{tag}:history:{instance_id}",
+            f"{tag}:policies",
+            f"{tag}:totals",
+            f"{tag}:index",
+            f"{tag}:due",
+            f"{tag}:events",
+        ]
+
+    def history(self, instance_id: str) -> str:
+        """Return the stream of an instance's own transitions."""
+        return f"{self._tag(self.partition_of(instance_id))}:history:{instance_id}"
+
+    def policies(self, partition: int) -> str:
+        """Return the hash of a partition's policies."""
+        return f"{self._tag(partition)}:policies"
+
+    def totals(self, partition: int) -> str:
+        """Return the hash of a partition's sums."""
+        return f"{self._tag(partition)}:totals"
+
+    def index(self, partition: int) -> str:
+        """Return the sorted set of a partition's instances, whole and by state."""
+        return f"{self._tag(partition)}:index"
+
+    def due(self, partition: int) -> str:
+        """Return the sorted set of instances by when time changes them next."""
+        return f"{self._tag(partition)}:due"
+
+    def events(self, partition: int) -> str:
+        """Return the stream of a partition's transitions."""
+        return f"{self._tag(partition)}:events"
+
+    def builds(self, partition: int) -> str:
+        """Return the hash of refused gateway builds."""
+        return f"{self._tag(partition)}:builds"
+
+    def keyspace(self) -> str:
+        """Return the hash that fixes the partition count."""
+        return f"{self.prefix}:keyspace"
+
+    def all_partitions(self) -> Iterator[int]:
+        """Yield every partition's number."""
+        return iter(range(self.partitions))
+
+    def _tag(self, partition: int) -> str:
+        return f"{self.prefix}:{{{partition:02d}}}"

@@ -1,0 +1,108 @@
+"""What is read from Redis without a script: single commands that change nothing."""
+
+from typing import cast
+
+import msgspec
+from msgspec import Struct
+
+from sekring.model import Transition
+from sekring.policy import PolicyPatch
+from sekring.store.keys import Keyspace
+from sekring.store.redis import RedisLink
+
+__all__ = ["Reads", "RefusedBuild", "StoredPolicy"]
+
+#: The fleet's own field in a partition's policies; no instance can have that name.
+_FLEET = "*"
+
+
+class StoredPolicy(Struct, frozen=True):
+    """A policy as it was set, with a version that grows at every change (0: never set)."""
+
+    version: int = 0
+    patch: PolicyPatch = PolicyPatch()
+
+
+class RefusedBuild(Struct, frozen=True):
+    """A gateway build that is refused until a time (Redis' clock, ms)."""
+
+    build: str
+    kind: str
+    until_ms: int
+
+
+class Reads:
+    """Typed reads of single keys."""
+
+    def __init__(self, link: RedisLink, keyspace: Keyspace) -> None:
+        """Read through `link`."""
+        self._link = link
+        self._keyspace = keyspace
+
+    async def ping(self) -> None:
+        """Return if Redis answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        await self._link.read("PING")
+
+    async def fleet_policy(self) -> StoredPolicy:
+        """Return the fleet's policy; partition 0 takes every change first."""
+        return await self._policy(self._keyspace.policies(0), _FLEET)
+
+    async def override(self, instance_id: str) -> StoredPolicy:
+        """Return an instance's own policy."""
+        partition = self._keyspace.partition_of(instance_id)
+        return await self._policy(self._keyspace.policies(partition), instance_id)
+
+    async def page(self, partition: int, label: str, after: str | None, limit: int) -> list[str]:
+        """Return up to `limit` ids of a partition, in the order of ids, behind the id `after`.
+
+        `label` is a state, or `all`.
+        """
+        first = f"[{label}:" if after is None else f"({label}:{after}"
+        # A semicolon is the character after the colon.
+        found = await self._link.read(
+            "ZRANGE", self._keyspace.index(partition), first, f"({label};",
+            "BYLEX", "LIMIT", 0, limit,
+        )  # fmt: skip
+        return [_text(member).partition(":")[2] for member in _list(found)]
+
+    async def history(self, instance_id: str, limit: int) -> list[Transition]:
+        """Return an instance's latest transitions, newest first."""
+        found = await self._link.read(
+            "XREVRANGE", self._keyspace.history(instance_id), "+", "-", "COUNT", limit
+        )
+        return [_transition(entry) for entry in _list(found)]
+
+    async def refused_builds(self) -> list[RefusedBuild]:
+        """Return the gateway builds that were refused and whose refusal may still last."""
+        found = _list(await self._link.read("HGETALL", self._keyspace.builds(0)))
+        flat = [_text(item) for item in found]
+        refused = []
+        for build, refusal in zip(flat[::2], flat[1::2], strict=True):
+            kind, _, until_ms = refusal.rpartition(" ")
+            refused.append(RefusedBuild(build, kind, int(until_ms)))
+        return refused
+
+    async def _policy(self, key: str, field: str) -> StoredPolicy:
+        raw = await self._link.read("HGET", key, field)
+        return msgspec.json.decode(cast("bytes", raw), type=StoredPolicy) if raw else StoredPolicy()
+
+
+def _list(answer: object) -> list[object]:
+    if isinstance(answer, dict):  # RESP3
+        return [item for pair in answer.items() for item in pair]
+    return list(answer) if isinstance(answer, list | tuple) else []
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _transition(entry: object) -> Transition:
+    entry_id, fields = _list(entry)
+    flat = [_text(item) for item in _list(fields)]
+    named: dict[str, object] = dict(zip(flat[::2], flat[1::2], strict=True))
+    return msgspec.convert({"id": _text(entry_id), **named}, Transition, strict=False)

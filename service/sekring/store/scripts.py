@@ -1,0 +1,341 @@
+"""One typed wrapper per Lua script.
+
+A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
+msgpack map. The request and reply Structs here and in `sekring.model` are that contract: a test
+holds them, the header of the script and the names that it uses together.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Sequence
+from typing import Protocol, TypeVar, cast
+
+import msgspec
+from msgspec import Struct
+
+from sekring.model import Admission, FleetTotals, Origin, Snapshot, State, Verdict
+from sekring.policy import Policy
+from sekring.store.assemble import assemble, script_names
+from sekring.store.keys import Keyspace
+from sekring.taxonomy import Effect
+
+__all__ = [
+    "ClaimRequest",
+    "DisableRequest",
+    "Forced",
+    "KeyspaceClaim",
+    "OverrideRequest",
+    "PartitionTotals",
+    "PermitRequest",
+    "PolicyRequest",
+    "Reading",
+    "RefuseBuildRequest",
+    "ReportRequest",
+    "ResetDone",
+    "ResetRequest",
+    "Script",
+    "ScriptRunner",
+    "Scripts",
+    "SettleRequest",
+    "SnapshotRequest",
+    "TotalsRequest",
+    "TripRequest",
+]
+
+Reply = TypeVar("Reply")
+
+
+class _Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    #: Redis' clock in ms as a test wants it; production leaves it to Redis.
+    now_ms: int | None = None
+
+
+class PermitRequest(_Request, frozen=True, kw_only=True):
+    """`lua/permit.lua`."""
+
+    instance_id: str
+    token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
+    build: str | None = None
+    random: float = msgspec.field(default_factory=random.random)
+    origin: Origin | None = None
+
+
+class ReportRequest(_Request, frozen=True, kw_only=True):
+    """`lua/report.lua`."""
+
+    instance_id: str
+    id: str
+    outcome: str
+    effect: Effect | None = None
+    kind: str | None = None
+    detail: str | None = None
+    attempt_id: str | None = None
+    epoch: int | None = None
+    age_ms: int = 0
+    ban_ms: int | None = None
+    gateway: str | None = None
+    random: float = msgspec.field(default_factory=random.random)
+    origin: Origin | None = None
+
+
+class ResetRequest(_Request, frozen=True, kw_only=True):
+    """`lua/reset.lua`."""
+
+    instance_id: str
+    only_state: State | None = None
+    force: bool = False
+    origin: Origin | None = None
+
+
+class TripRequest(_Request, frozen=True, kw_only=True):
+    """`lua/trip.lua`."""
+
+    instance_id: str
+    for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class DisableRequest(_Request, frozen=True, kw_only=True):
+    """`lua/disable.lua`."""
+
+    instance_id: str
+    for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class SettleRequest(_Request, frozen=True, kw_only=True):
+    """`lua/settle.lua`."""
+
+    instance_id: str
+
+
+class SnapshotRequest(_Request, frozen=True, kw_only=True):
+    """`lua/snapshot.lua`."""
+
+    instance_id: str
+    with_failures: bool = False
+
+
+class OverrideRequest(_Request, frozen=True, kw_only=True):
+    """`lua/set_override.lua`."""
+
+    instance_id: str
+    policy: str | None = None
+    version: int
+    origin: Origin | None = None
+
+
+class PolicyRequest(_Request, frozen=True, kw_only=True):
+    """`lua/set_policy.lua`."""
+
+    policy: str
+    version: int
+    first: bool = False
+    origin: Origin | None = None
+
+
+class RefuseBuildRequest(_Request, frozen=True, kw_only=True):
+    """`lua/refuse_build.lua`."""
+
+    build: str
+    kind: str | None = None
+    for_ms: int | None = None
+    first: bool = False
+    origin: Origin | None = None
+
+
+class TotalsRequest(_Request, frozen=True, kw_only=True):
+    """`lua/totals.lua`."""
+
+    limit: int
+
+
+class ClaimRequest(_Request, frozen=True, kw_only=True):
+    """`lua/claim_keyspace.lua`."""
+
+    partitions: int
+    secret: str
+
+
+class ResetDone(Struct, frozen=True, kw_only=True):
+    """What a reset did. `done` is false where it changed nothing."""
+
+    instance_id: str
+    known: bool
+    was: State
+    state: State
+    epoch: int
+    done: bool
+    #: A ban forbade it.
+    banned: bool
+    ban_remaining_ms: int
+
+
+class Forced(Struct, frozen=True, kw_only=True):
+    """What an operator's trip or disable did; `remaining_ms` is `None` where it has no end."""
+
+    instance_id: str
+    was: State
+    state: State
+    epoch: int
+    remaining_ms: int | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """An instance as it stands now, the policy in force, and its share in the totals."""
+
+    snapshot: Snapshot
+    policy: Policy
+    #: What the partition's totals hold for it.
+    accounted: FleetTotals
+    #: What they should hold now.
+    effective: FleetTotals
+
+
+class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
+    """A partition's sums, not corrected for what time has changed for the instances in `due`."""
+
+    due: tuple[str, ...] = ()
+    policy_version: int = 0
+
+
+class KeyspaceClaim(Struct, frozen=True, kw_only=True):
+    """What the keyspace was made with."""
+
+    partitions: int
+    #: Signs cookies and CSRF tokens; the same for every replica.
+    secret: str
+
+
+class Script(Struct, frozen=True):
+    """A script's name and the text that Redis gets."""
+
+    name: str
+    text: str
+
+
+class ScriptRunner(Protocol):
+    """Runs a script, or any read-only command, on Redis (`sekring.store.redis`)."""
+
+    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+        """Run `script` and return Redis' answer."""
+        ...
+
+
+class Scripts:
+    """All scripts, by name. Every call is one atomic step in Redis."""
+
+    def __init__(
+        self, runner: ScriptRunner, keyspace: Keyspace, bulk: ScriptRunner | None = None
+    ) -> None:
+        """Read the scripts' texts; nothing is sent yet.
+
+        `bulk` runs what comes in large numbers (sweeps, listings, totals), so that a gateway's
+        permit does not queue behind it.
+        """
+        self._runner = runner
+        self._bulk = bulk or runner
+        self._keyspace = keyspace
+        self._scripts = {name: Script(name, assemble(name)) for name in script_names()}
+        self._encoder = msgspec.msgpack.Encoder()
+
+    async def permit(self, request: PermitRequest) -> Admission:
+        """Ask for an attempt."""
+        keys = self._keyspace.instance(request.instance_id)
+        partition = self._keyspace.partition_of(request.instance_id)
+        keys.append(self._keyspace.builds(partition))
+        return await self._run("permit", keys, request, Admission)
+
+    async def report(self, request: ReportRequest) -> Verdict:
+        """Report how an attempt, or a live connection, ended."""
+        return await self._on_instance("report", request.instance_id, request, Verdict)
+
+    async def reset(self, request: ResetRequest) -> ResetDone:
+        """Close the breaker and clear its counters."""
+        return await self._on_instance("reset", request.instance_id, request, ResetDone)
+
+    async def trip(self, request: TripRequest) -> Forced:
+        """Force the breaker open."""
+        return await self._on_instance("trip", request.instance_id, request, Forced)
+
+    async def disable(self, request: DisableRequest) -> Forced:
+        """Switch the breaker off."""
+        return await self._on_instance("disable", request.instance_id, request, Forced)
+
+    async def settle(self, request: SettleRequest) -> None:
+        """Write down what the passing of time has changed for one instance."""
+        await self._bulk.run(
+            self._scripts["settle"],
+            self._keyspace.instance(request.instance_id),
+            self._encoder.encode(request),
+        )
+
+    async def snapshot(self, request: SnapshotRequest) -> Reading:
+        """Read one instance; nothing is written."""
+        keys = self._keyspace.instance(request.instance_id)
+        return await self._run("snapshot", keys, request, Reading, self._bulk)
+
+    async def set_override(self, request: OverrideRequest) -> bool:
+        """Replace an instance's own policy; false if its version has moved on."""
+        keys = self._keyspace.instance(request.instance_id)
+        return await self._flag("set_override", keys, request)
+
+    async def set_policy(self, partition: int, request: PolicyRequest) -> bool:
+        """Store the fleet's policy in one partition; false if it holds that version or a newer."""
+        keys = [
+            self._keyspace.policies(partition),
+            self._keyspace.due(partition),
+            self._keyspace.events(partition),
+        ]
+        return await self._flag("set_policy", keys, request)
+
+    async def refuse_build(self, request: RefuseBuildRequest) -> bool:
+        """Refuse (or permit again) a gateway build in every partition; whether it was news."""
+        changed = await asyncio.gather(
+            *(
+                self._flag(
+                    "refuse_build",
+                    [self._keyspace.builds(partition), self._keyspace.events(partition)],
+                    msgspec.structs.replace(request, first=partition == 0),
+                )
+                for partition in self._keyspace.all_partitions()
+            )
+        )
+        return changed[0]
+
+    async def totals(self, partition: int, request: TotalsRequest) -> PartitionTotals:
+        """Read one partition's sums."""
+        keys = [
+            self._keyspace.totals(partition),
+            self._keyspace.due(partition),
+            self._keyspace.policies(partition),
+        ]
+        return await self._run("totals", keys, request, PartitionTotals, self._bulk)
+
+    async def claim_keyspace(self, request: ClaimRequest) -> KeyspaceClaim:
+        """Fix the partition count at the first use, and tell it ever after."""
+        keys = [self._keyspace.keyspace()]
+        return await self._run("claim_keyspace", keys, request, KeyspaceClaim)
+
+    async def _on_instance(
+        self, name: str, instance_id: str, request: _Request, reply: type[Reply]
+    ) -> Reply:
+        return await self._run(name, self._keyspace.instance(instance_id), request, reply)
+
+    async def _run(
+        self,
+        name: str,
+        keys: Sequence[str],
+        request: _Request,
+        reply: type[Reply],
+        runner: ScriptRunner | None = None,
+    ) -> Reply:
+        raw = await (runner or self._runner).run(
+            self._scripts[name], keys, self._encoder.encode(request)
+        )
+        return msgspec.msgpack.decode(cast("bytes", raw), type=reply)
+
+    async def _flag(self, name: str, keys: Sequence[str], request: _Request) -> bool:
+        raw = await self._runner.run(self._scripts[name], keys, self._encoder.encode(request))
+        return raw == 1

