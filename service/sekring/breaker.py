@@ -1,0 +1,237 @@
+"""The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
+
+import re
+import secrets
+import time
+
+import structlog
+from msgspec import Struct, structs
+
+from sekring.errors import InvalidInput, Refused
+from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
+from sekring.policy import Policy
+from sekring.store.reads import Reads
+from sekring.store.scripts import (
+    DisableRequest,
+    Forced,
+    PermitRequest,
+    RefuseBuildRequest,
+    ReportRequest,
+    ResetDone,
+    ResetRequest,
+    Scripts,
+    SnapshotRequest,
+    TripRequest,
+)
+from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
+from sekring.wire import OutcomeBody
+
+__all__ = ["Breaker", "Status"]
+
+#: How long a temporary ban of unknown length is taken to last: a day, the shortest that WhatsApp
+#: is known to name for repeated offences.
+_UNKNOWN_BAN_MS = 86_400_000
+
+#: How long a build that WhatsApp refused is refused here, in ms. WhatsApp does not take builds
+#: back; the end is for the case that it was a mistake.
+_BUILD_REFUSAL_MS = 21_600_000
+
+#: Characters of a failure's detail that are kept.
+_DETAIL_KEPT = 300
+
+#: An attempt's id is the epoch, in hex, under which it was permitted, and 8 random characters.
+_ATTEMPT_EPOCH = re.compile(r"([0-9a-f]{1,12})-[A-Za-z0-9_-]{8}")
+
+_log = structlog.get_logger(__name__)
+
+
+class Status(Struct, frozen=True):
+    """An instance and the policy in force for it."""
+
+    snapshot: Snapshot
+    policy: Policy
+
+
+class Breaker:
+    """Decides for every instance, on the truth in Redis."""
+
+    def __init__(self, scripts: Scripts, reads: Reads) -> None:
+        """Use the store through `scripts` (changes) and `reads`."""
+        self._scripts = scripts
+        self._reads = reads
+
+    async def permit(self, instance_id: str, origin: Origin, build: str | None = None) -> Admission:
+        """Say whether the instance may connect now; registers the attempt if so."""
+        admission = await self._scripts.permit(
+            PermitRequest(instance_id=instance_id, build=build, origin=origin)
+        )
+        if not admission.permitted:
+            _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
+        return admission
+
+    async def report(self, instance_id: str, body: OutcomeBody, origin: Origin) -> Verdict:
+        """Take the outcome of an attempt, or the end of a live connection.
+
+        Raises:
+            InvalidInput: the fields of `body` contradict each other; names one.
+        """
+        request = _report_request(instance_id, body, origin)
+        verdict = await self._scripts.report(request)
+        if verdict.why == "build" and (refused := body.build or body.gateway):
+            await self._refuse_build(refused, request, origin)
+        # The guide's debug line.
+        _log.debug(
+            "circuit breaker status",
+            instance_id=instance_id,
+            outcome=body.outcome,
+            kind=request.kind,
+            why=verdict.why,
+            failures=verdict.failures,
+            state=verdict.state,
+            tripped=verdict.tripped,
+        )
+        if verdict.tripped:
+            _log.warning(
+                "circuit breaker activated",
+                instance_id=instance_id,
+                kind=request.kind,
+                failures=verdict.failures,
+                retry_after_ms=verdict.retry_after_ms,
+                trace_id=origin.trace_id,
+            )
+        return verdict
+
+    async def status(self, instance_id: str) -> Status:
+        """Return the instance as it stands now; changes nothing."""
+        reading = await self._scripts.snapshot(
+            SnapshotRequest(instance_id=instance_id, with_failures=True)
+        )
+        return Status(reading.snapshot, reading.policy)
+
+    async def history(self, instance_id: str, limit: int) -> list[Transition]:
+        """Return the instance's latest transitions, newest first."""
+        return await self._reads.history(instance_id, limit)
+
+    async def reset(
+        self,
+        instance_id: str,
+        origin: Origin,
+        *,
+        force: bool = False,
+        only_state: State | None = None,
+    ) -> ResetDone:
+        """Close the breaker at once and clear its counters.
+
+        Raises:
+            InvalidInput: `force` without a reason.
+            Refused: a ban is in force, and `force` was not asked for.
+        """
+        if force and not origin.reason:
+            raise InvalidInput(
+                "reason is missing: lifting a ban by force takes one, for the audit trail.",
+                "reason",
+            )
+        done = await self._scripts.reset(
+            ResetRequest(instance_id=instance_id, force=force, only_state=only_state, origin=origin)
+        )
+        if done.banned:
+            raise Refused(_ban_words(done), "banned")
+        if done.done:
+            _log.info(
+                "circuit breaker reset", instance_id=instance_id, was=done.was, by=origin.actor
+            )
+        return done
+
+    async def trip(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
+        """Force the breaker open, for `for_ms` or until a reset."""
+        return await self._scripts.trip(
+            TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
+        )
+
+    async def disable(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
+        """Let everything through, for `for_ms` or until a reset."""
+        return await self._scripts.disable(
+            DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
+        )
+
+    async def permit_build(self, build: str, origin: Origin) -> bool:
+        """Lift the refusal of a gateway build; whether there was one."""
+        return await self._scripts.refuse_build(RefuseBuildRequest(build=build, origin=origin))
+
+    async def _refuse_build(self, build: str, request: ReportRequest, origin: Origin) -> None:
+        news = await self._scripts.refuse_build(
+            RefuseBuildRequest(
+                build=build, kind=request.kind, for_ms=_BUILD_REFUSAL_MS, origin=origin
+            )
+        )
+        if news:
+            _log.error("gateway build refused by WhatsApp", build=build, kind=request.kind)
+
+
+def _report_request(instance_id: str, body: OutcomeBody, origin: Origin) -> ReportRequest:
+    common = ReportRequest(
+        instance_id=instance_id,
+        id=body.id or body.attempt_id or secrets.token_urlsafe(9),
+        outcome=body.outcome,
+        detail=body.detail[:_DETAIL_KEPT] if body.detail else None,
+        attempt_id=body.attempt_id,
+        epoch=body.epoch if body.epoch is not None else _epoch_in(body.attempt_id),
+        age_ms=body.age_ms,
+        gateway=body.gateway,
+        origin=origin,
+    )
+    kind = _kind_of(body)
+    if kind is None:
+        return common
+    return structs.replace(common, kind=kind, effect=EFFECTS[kind], ban_ms=_ban_ms(kind, body))
+
+
+def _kind_of(body: OutcomeBody) -> Kind | None:
+    if body.outcome != "failure":
+        for field in ("kind", "protocol", "code", "ban_expires_in_ms", "ban_expire"):
+            if getattr(body, field) is not None:
+                raise InvalidInput(f"{field} goes with the outcome failure only.", field)
+        return None
+    if body.kind is not None:
+        if body.protocol is not None or body.code is not None:
+            raise InvalidInput(
+                "kind and protocol exclude each other: send kind, or protocol with code.", "kind"
+            )
+        return body.kind
+    if body.protocol is None and body.code is None:
+        return Kind.UNKNOWN
+    if body.protocol is None:
+        raise InvalidInput("protocol is missing: code takes whatsmeow or baileys.", "protocol")
+    if body.code is None:
+        raise InvalidInput("code is missing: protocol takes its disconnect code.", "code")
+    return classify(body.protocol, body.code, body.detail)
+
+
+def _ban_ms(kind: Kind, body: OutcomeBody) -> int | None:
+    if EFFECTS[kind] is not Effect.BAN:
+        for field in ("ban_expires_in_ms", "ban_expire"):
+            if getattr(body, field) is not None:
+                raise InvalidInput(f"{field} goes with the kind temporary_ban only.", field)
+        return None
+    if body.ban_expires_in_ms is not None:
+        return body.ban_expires_in_ms or _UNKNOWN_BAN_MS
+    if body.ban_expire is not None:
+        return ban_expires_in_ms(body.ban_expire, time.time()) or _UNKNOWN_BAN_MS
+    return _UNKNOWN_BAN_MS
+
+
+def _epoch_in(attempt_id: str | None) -> int | None:
+    match = _ATTEMPT_EPOCH.fullmatch(attempt_id) if attempt_id else None
+    return int(match[1], 16) if match else None
+
+
+def _ban_words(done: ResetDone) -> str:
+    until = (
+        f"for another {round(done.ban_remaining_ms / 1000)} s"
+        if done.ban_remaining_ms
+        else "for good"
+    )
+    return (
+        f"WhatsApp has banned {done.instance_id} {until}; a reset does not override that. "
+        "An operator can, with `force` and a reason."
+    )

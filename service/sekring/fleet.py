@@ -1,0 +1,203 @@
+"""The use-cases on all instances: totals, listing, resetting many."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct, structs
+
+from sekring.breaker import Breaker
+from sekring.errors import InvalidInput, Refused
+from sekring.model import INSTANCE_ID_PATTERN, FleetTotals, Origin, Snapshot, State
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads
+from sekring.store.scripts import PartitionTotals, Reading, Scripts, SnapshotRequest, TotalsRequest
+
+__all__ = ["Fleet", "Page", "ResetCounts"]
+
+#: Partitions that are asked at once for a page.
+_PARTITIONS_AT_ONCE = 16
+
+#: Instances that are read or reset at once.
+_INSTANCES_AT_ONCE = 500
+
+#: Due instances that are corrected for in one partition's totals; more are only there while
+#: nobody has swept for a while.
+_DUE_MAX = 2_000
+
+#: How often totals are read again because something changed while they were being corrected.
+_TOTALS_TRIES = 3
+
+_SUMS = FleetTotals.__struct_fields__
+
+
+class Page(Struct, frozen=True):
+    """Some instances, and the cursor of those behind them (`None`: there are none)."""
+
+    instances: list[Snapshot]
+    cursor: str | None
+
+
+class ResetCounts(Struct, frozen=True):
+    """What became of a bulk reset."""
+
+    requested: int = 0
+    reset: int = 0
+    unchanged: int = 0
+    banned: int = 0
+
+
+class Fleet:
+    """Reads the indexes of all partitions; its cost grows with those, not with the instances."""
+
+    def __init__(
+        self, scripts: Scripts, reads: Reads, keyspace: Keyspace, breaker: Breaker
+    ) -> None:
+        """Use the store through `scripts` and `reads`, and `breaker` for resets."""
+        self._scripts = scripts
+        self._reads = reads
+        self._keyspace = keyspace
+        self._breaker = breaker
+
+    async def totals(self) -> FleetTotals:
+        """Return the sums over all instances, exact as of now."""
+        partitions = await asyncio.gather(*map(self._exact_totals, self._keyspace.all_partitions()))
+        return _sum(partitions)
+
+    async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
+        """Return up to `limit` instances, all or those in `state`, behind `cursor`.
+
+        Instances come partition by partition, in the order of their ids within one. A page may
+        be short, even empty, before the last one: `cursor` alone tells.
+
+        Raises:
+            InvalidInput: `cursor` is not one that a page gave.
+        """
+        partition, after = self._start(cursor)
+        # Closed instances are the rule and have no index of their own.
+        label = "all" if state in {None, State.CLOSED} else str(state)
+        while partition < self._keyspace.partitions:
+            chosen = range(
+                partition, min(partition + _PARTITIONS_AT_ONCE, self._keyspace.partitions)
+            )
+            found = await asyncio.gather(
+                *(
+                    self._reads.page(number, label, after if number == partition else None, limit)
+                    for number in chosen
+                )
+            )
+            places = [
+                (number, instance_id)
+                for number, ids in zip(chosen, found, strict=True)
+                for instance_id in ids
+            ][:limit]
+            last = chosen[-1]
+            exhausted = len(places) < limit and last == self._keyspace.partitions - 1
+            if places or exhausted:
+                readings = await self._readings([instance_id for _, instance_id in places])
+                wanted = [
+                    reading.snapshot
+                    for reading in readings
+                    if reading.snapshot.known and state in {None, reading.snapshot.state}
+                ]
+                if exhausted:
+                    return Page(wanted, None)
+                if wanted or len(places) == limit:
+                    return Page(wanted, f"{places[-1][0]}:{places[-1][1]}")
+            partition, after = last + 1, None
+        return Page([], None)
+
+    async def reset_named(self, instance_ids: Sequence[str], origin: Origin) -> ResetCounts:
+        """Reset these instances; banned ones are left as they are."""
+        counts = ResetCounts()
+        for first in range(0, len(instance_ids), _INSTANCES_AT_ONCE):
+            some = instance_ids[first : first + _INSTANCES_AT_ONCE]
+            counts = await self._reset(some, origin, None, counts)
+        return counts
+
+    async def reset_all(self, state: State | None, origin: Origin) -> ResetCounts:
+        """Reset every known instance, or every one that is in `state`."""
+        counts = ResetCounts()
+        async for ids in self._all_ids(state):
+            counts = await self._reset(ids, origin, state, counts)
+        return counts
+
+    async def _reset(
+        self, ids: Sequence[str], origin: Origin, only_state: State | None, counts: ResetCounts
+    ) -> ResetCounts:
+        async def one(instance_id: str) -> str:
+            try:
+                done = await self._breaker.reset(instance_id, origin, only_state=only_state)
+            except Refused:
+                return "banned"
+            return "reset" if done.done else "unchanged"
+
+        fates = await asyncio.gather(*map(one, ids))
+        return ResetCounts(
+            requested=counts.requested + len(ids),
+            reset=counts.reset + fates.count("reset"),
+            unchanged=counts.unchanged + fates.count("unchanged"),
+            banned=counts.banned + fates.count("banned"),
+        )
+
+    async def _all_ids(self, state: State | None) -> AsyncIterator[list[str]]:
+        label = "all" if state in {None, State.CLOSED} else str(state)
+        for partition in self._keyspace.all_partitions():
+            after: str | None = None
+            while ids := await self._reads.page(partition, label, after, _INSTANCES_AT_ONCE):
+                yield ids
+                after = ids[-1]
+
+    def _start(self, cursor: str | None) -> tuple[int, str | None]:
+        if cursor is None:
+            return 0, None
+        number, _, after = cursor.partition(":")
+        if (
+            not re.fullmatch(r"\d{1,4}", number)
+            or int(number) >= self._keyspace.partitions
+            or not re.fullmatch(INSTANCE_ID_PATTERN, after)
+        ):
+            raise InvalidInput(
+                "cursor is not one that a page gave: leave it out to begin anew.", "cursor"
+            )
+        return int(number), after
+
+    async def _readings(self, instance_ids: Sequence[str]) -> list[Reading]:
+        return await asyncio.gather(
+            *(self._scripts.snapshot(SnapshotRequest(instance_id=name)) for name in instance_ids)
+        )
+
+    async def _exact_totals(self, partition: int) -> FleetTotals:
+        """Return a partition's sums, corrected for what time has changed since they were written.
+
+        Reading writes nothing, so instances that are due are computed here. If the sums moved
+        meanwhile (somebody wrote), the corrections may be in them already: then anew.
+        """
+        request = TotalsRequest(limit=_DUE_MAX)
+        stored = await self._scripts.totals(partition, request)
+        for _ in range(_TOTALS_TRIES):
+            if not stored.due:
+                break
+            readings, again = await asyncio.gather(
+                self._readings(stored.due), self._scripts.totals(partition, request)
+            )
+            if again == stored:
+                accounted = _sum([reading.accounted for reading in readings])
+                effective = _sum([reading.effective for reading in readings])
+                return _combine(_sum([stored]), effective, accounted)
+            stored = again
+        return _sum([stored])
+
+
+def _sum(parts: Sequence[FleetTotals | PartitionTotals]) -> FleetTotals:
+    return FleetTotals(**{name: sum(getattr(part, name) for part in parts) for name in _SUMS})
+
+
+def _combine(stored: FleetTotals, more: FleetTotals, less: FleetTotals) -> FleetTotals:
+    return structs.replace(
+        stored,
+        **{
+            name: getattr(stored, name) + getattr(more, name) - getattr(less, name)
+            for name in _SUMS
+        },
+    )

@@ -1,0 +1,135 @@
+"""The use-cases on policies: the fleet's, and an instance's own."""
+
+import asyncio
+
+import msgspec
+from msgspec import Struct
+
+from sekring.errors import StoreUnavailable
+from sekring.model import Origin
+from sekring.policy import Policy, PolicyPatch, Source, apply, merge, sources
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.scripts import OverrideRequest, PolicyRequest, Scripts
+
+__all__ = ["Policies", "PolicyInForce"]
+
+#: How often a change is tried again because somebody else's came in between.
+_TRIES = 20
+
+
+class PolicyInForce(Struct, frozen=True):
+    """A policy: in force, as it was set, where its values come from, and its version."""
+
+    policy: Policy
+    patch: PolicyPatch
+    sources: dict[str, Source]
+    version: int
+
+
+class Policies:
+    """Policies live in Redis; scripts read them there, so a change is in force at once.
+
+    The fleet's policy has a copy in every partition. Partition 0 takes a change first, and only
+    if it is based on the newest version; whoever comes second reads anew and merges again. The
+    others take whatever is newer than what they have.
+    """
+
+    def __init__(self, scripts: Scripts, reads: Reads, keyspace: Keyspace) -> None:
+        """Use the store through `scripts` and `reads`."""
+        self._scripts = scripts
+        self._reads = reads
+        self._keyspace = keyspace
+
+    async def fleet(self) -> PolicyInForce:
+        """Return the fleet's policy."""
+        return _in_force(await self._reads.fleet_policy(), StoredPolicy())
+
+    async def instance(self, instance_id: str) -> PolicyInForce:
+        """Return the policy in force for one instance."""
+        fleet, own = await asyncio.gather(
+            self._reads.fleet_policy(), self._reads.override(instance_id)
+        )
+        return _in_force(fleet, own, for_instance=True)
+
+    async def change_fleet(self, patch: PolicyPatch, origin: Origin) -> PolicyInForce:
+        """Lay `patch` over the fleet's policy.
+
+        Raises:
+            InvalidInput: the resulting policy contradicts itself; names the field.
+        """
+        for _ in range(_TRIES):
+            stored = await self._reads.fleet_policy()
+            changed = _next_version(stored, patch)
+            apply(changed.patch)
+            if await self._store(0, changed, origin, first=True):
+                await self.spread(changed)
+                return _in_force(changed, StoredPolicy())
+        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+
+    async def change_instance(
+        self, instance_id: str, patch: PolicyPatch, origin: Origin
+    ) -> PolicyInForce:
+        """Lay `patch` over the instance's own policy, which lies over the fleet's.
+
+        Raises:
+            InvalidInput: the resulting policy contradicts itself; names the field.
+        """
+        for _ in range(_TRIES):
+            fleet, own = await asyncio.gather(
+                self._reads.fleet_policy(), self._reads.override(instance_id)
+            )
+            changed = _next_version(own, patch)
+            apply(fleet.patch, changed.patch)
+            request = OverrideRequest(
+                instance_id=instance_id,
+                policy=msgspec.json.encode(changed).decode(),
+                version=own.version,
+                origin=origin,
+            )
+            if await self._scripts.set_override(request):
+                return _in_force(fleet, changed, for_instance=True)
+        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+
+    async def drop_instance(self, instance_id: str, origin: Origin) -> PolicyInForce:
+        """Remove the instance's own policy, so that the fleet's is in force again."""
+        for _ in range(_TRIES):
+            own = await self._reads.override(instance_id)
+            if own.version == 0 or await self._scripts.set_override(
+                OverrideRequest(instance_id=instance_id, version=own.version, origin=origin)
+            ):
+                return await self.instance(instance_id)
+        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+
+    async def spread(self, stored: StoredPolicy) -> None:
+        """Give every other partition the fleet's policy, unless it has that version already."""
+        others = range(1, self._keyspace.partitions)
+        await asyncio.gather(*(self._store(number, stored, None) for number in others))
+
+    async def _store(
+        self, partition: int, stored: StoredPolicy, origin: Origin | None, *, first: bool = False
+    ) -> bool:
+        request = PolicyRequest(
+            policy=msgspec.json.encode(stored).decode(),
+            version=stored.version,
+            first=first,
+            origin=origin,
+        )
+        return await self._scripts.set_policy(partition, request)
+
+
+def _next_version(stored: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
+    merged = msgspec.convert(merge(stored.patch, patch), PolicyPatch)
+    return StoredPolicy(stored.version + 1, merged)
+
+
+def _in_force(
+    fleet: StoredPolicy, own: StoredPolicy, *, for_instance: bool = False
+) -> PolicyInForce:
+    here = own if for_instance else fleet
+    return PolicyInForce(
+        policy=apply(fleet.patch, own.patch),
+        patch=here.patch,
+        sources=sources(fleet.patch, own.patch),
+        version=here.version,
+    )

@@ -1,0 +1,66 @@
+"""The sweep: writes down what time alone has changed, so that others read it from the indexes.
+
+Nothing depends on it for being right: every script settles its instance first, and readers correct
+for what is due. It makes recoveries appear in the feed when they happen, keeps the corrections few,
+and gives a partition the fleet's policy that missed it. Every replica sweeps; settling an instance
+twice changes nothing.
+"""
+
+import asyncio
+import contextlib
+import random
+
+import structlog
+
+from sekring.errors import SekringError
+from sekring.policies import Policies
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads
+from sekring.store.scripts import Scripts, SettleRequest, TotalsRequest
+
+__all__ = ["Sweep"]
+
+#: From the end of one sweep to the next, in seconds, give or take a fifth.
+_PAUSE_S = 0.5
+
+#: Instances settled in one partition and sweep at most: the rest waits for the next one.
+_DUE_MAX = 100
+
+_log = structlog.get_logger(__name__)
+
+
+class Sweep:
+    """A background task of each replica."""
+
+    def __init__(
+        self, scripts: Scripts, reads: Reads, keyspace: Keyspace, policies: Policies
+    ) -> None:
+        """Prepare; `run` does it."""
+        self._scripts = scripts
+        self._reads = reads
+        self._keyspace = keyspace
+        self._policies = policies
+
+    async def run(self) -> None:
+        """Sweep until cancelled; an unreachable Redis is tried again."""
+        while True:
+            with contextlib.suppress(SekringError):
+                await self.once()
+            await asyncio.sleep(_PAUSE_S * random.uniform(0.8, 1.2))  # noqa: S311
+
+    async def once(self) -> int:
+        """Sweep all partitions; return how many instances were settled."""
+        partitions = await asyncio.gather(
+            *(
+                self._scripts.totals(number, TotalsRequest(limit=_DUE_MAX))
+                for number in self._keyspace.all_partitions()
+            )
+        )
+        due = [instance_id for totals in partitions for instance_id in totals.due]
+        await asyncio.gather(
+            *(self._scripts.settle(SettleRequest(instance_id=name)) for name in due)
+        )
+        if len({totals.policy_version for totals in partitions}) > 1:
+            await self._policies.spread(await self._reads.fleet_policy())
+            _log.info("fleet policy given to partitions that missed it")
+        return len(due)

@@ -1,0 +1,62 @@
+"""Logs: structured, for a person on a terminal and as JSON elsewhere; and the caller's trace id."""
+
+import logging
+import re
+import sys
+from typing import Any, Literal
+
+import structlog
+
+__all__ = ["configure_logging", "trace_id_of"]
+
+LogFormat = Literal["auto", "json", "console"]
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_NO_TRACE = "0" * 32
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Send all logs, structlog's and the standard library's, to standard error.
+
+    `level` is the least severe one that is shown; `form` is `json`, `console`, or `auto` (console
+    if standard error is a terminal).
+    """
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer = (
+        structlog.dev.ConsoleRenderer()
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    finish: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if not console:
+        finish.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[*finish, renderer]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def trace_id_of(traceparent: str | None) -> str:
+    """Return the trace id of a W3C `traceparent` header, or "" where there is none.
+
+    W3C Trace Context, section 3.2: version, trace id (32 hex digits, not all zero), parent id
+    (16) and flags (2), joined by dashes.
+    """
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    return match[1] if match and match[1] != _NO_TRACE else ""
