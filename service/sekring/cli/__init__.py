@@ -1,0 +1,1 @@
+"""The command `sekring`: one file per subcommand."""

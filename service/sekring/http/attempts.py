@@ -1,0 +1,139 @@
+"""`/v1`: attempts and their outcomes, what gateways call all the time."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, post
+from litestar.params import Body
+
+from sekring.errors import SekringError
+from sekring.http.bodies import JsonBody
+from sekring.http.examples import ATTEMPT, BATCH, OUTCOME, errors
+from sekring.http.options import NEEDS
+from sekring.http.origin import origin_of
+from sekring.http.parameters import PathId
+from sekring.http.problems import problem_of
+from sekring.http.runtime import Runtime
+from sekring.model import Admission, Verdict
+from sekring.tokens import Permission
+from sekring.wire import AttemptBody, Batch, BatchAnswer, BatchItem, BatchResult, OutcomeBody
+
+__all__ = ["Attempts"]
+
+
+class _Named(msgspec.Struct):
+    instance_id: str | None = None
+
+
+class Attempts(Controller):
+    """Ask before connecting; say how it ended."""
+
+    path = "/v1"
+    tags = ["attempts"]
+    opt = {NEEDS: Permission.REPORT}
+
+    @post(
+        "/instances/{instance_id:str}/attempts",
+        operation_id="askPermit",
+        summary="May this instance connect now?",
+        status_code=200,
+        responses=errors(400, 401, 403, 503),
+        dto=JsonBody[AttemptBody],
+        return_dto=None,
+    )
+    async def ask(
+        self,
+        request: Request[Any, Any, Any],
+        runtime: Runtime,
+        instance_id: PathId,
+        data: Annotated[AttemptBody, Body(examples=ATTEMPT)] = AttemptBody(),  # noqa: B008,
+    ) -> Admission:
+        """Answer 200 whether permitted or not.
+
+        If permitted, wait `backoff_ms`, connect, and report the outcome with the `attempt_id`.
+        If not, ask again after `retry_after_ms`; `null` means that only a person can help.
+        """
+        origin = origin_of(request, gateway=data.gateway)
+        return await runtime.breaker.permit(instance_id, origin, data.build)
+
+    @post(
+        "/instances/{instance_id:str}/outcomes",
+        operation_id="reportOutcome",
+        summary="How an attempt, or a live connection, ended",
+        status_code=200,
+        responses=errors(400, 401, 403, 503),
+        dto=JsonBody[OutcomeBody],
+        return_dto=None,
+    )
+    async def report(
+        self,
+        request: Request[Any, Any, Any],
+        runtime: Runtime,
+        instance_id: PathId,
+        data: Annotated[OutcomeBody, Body(examples=OUTCOME)],
+    ) -> Verdict:
+        """Count a failure, credit a success, or end a connection.
+
+        `why` says what became of the report:
+
+        | why | meaning |
+        |---|---|
+        | `counted` | a failure inside the window, counted now |
+        | `duplicate` | a report of that id was counted before |
+        | `late` | permitted under an older epoch; nothing changed |
+        | `stale` | older than the window; nothing was counted |
+        | `open` | the breaker is open: suppressed, and the cooldown is not prolonged |
+        | `permanent` | logged out, locked or banned: refused until a person acts |
+        | `ban` | a temporary ban: open until it ends |
+        | `build` | WhatsApp refuses this build of the gateway; the instance is not blamed |
+        | `conflict` | another connection replaced this one; open for 30 to 90 s |
+        | `ignored` | a kind that never counts |
+        | `success` | connected; credited after `stable_after_ms` |
+        | `disconnected` | ended on purpose |
+        """
+        origin = origin_of(request, gateway=data.gateway)
+        return await runtime.breaker.report(instance_id, data, origin)
+
+    @post(
+        "/outcomes",
+        operation_id="reportOutcomes",
+        summary="A batch of up to 1,000 outcomes",
+        status_code=200,
+        responses=errors(400, 401, 403, 413, 503),
+        dto=JsonBody[Batch],
+        return_dto=None,
+    )
+    async def report_many(
+        self,
+        request: Request[Any, Any, Any],
+        runtime: Runtime,
+        data: Annotated[Batch, Body(examples=BATCH)],
+    ) -> BatchAnswer:
+        """Answer each element in its place; a bad one does not spoil the rest.
+
+        Elements of one instance are taken in the order of the batch.
+        """
+        return BatchAnswer(await _judge_all(request, runtime, data))
+
+
+async def _judge_all(
+    request: Request[Any, Any, Any], runtime: Runtime, batch: Batch
+) -> list[BatchResult]:
+    async def one(raw: msgspec.Raw) -> BatchResult:
+        try:
+            item = msgspec.json.decode(raw, type=BatchItem)
+            origin = origin_of(request, gateway=item.gateway)
+            verdict = await runtime.breaker.report(item.instance_id, item, origin)
+        except (SekringError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return BatchResult(instance_id=_name_in(raw), error=problem_of(error))
+        return BatchResult(**{name: getattr(verdict, name) for name in verdict.__struct_fields__})
+
+    return await asyncio.gather(*map(one, batch.outcomes))
+
+
+def _name_in(raw: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=_Named).instance_id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

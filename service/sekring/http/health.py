@@ -1,0 +1,59 @@
+"""`/live` and `/ready`, for whoever runs the process."""
+
+from typing import Any
+
+from litestar import Controller, Response, get
+from msgspec import Struct
+
+from sekring.errors import StoreUnavailable
+from sekring.http.options import NEEDS
+from sekring.http.runtime import Runtime
+
+__all__ = ["Component", "Probes", "Readiness"]
+
+
+class Component(Struct, frozen=True):
+    """One part of the replica: `ok`, or what is the matter."""
+
+    status: str
+    detail: str | None = None
+
+
+class Readiness(Struct, frozen=True):
+    """Whether the replica wants requests, and how its parts are."""
+
+    status: str
+    components: dict[str, Component]
+
+
+class Probes(Controller):
+    """Open to everybody: a kubelet has no token."""
+
+    tags = ["probes"]
+    opt = {NEEDS: None}
+
+    @get("/live", operation_id="live", summary="The process runs")
+    async def live(self) -> dict[str, str]:
+        """Answer as long as the event loop turns."""
+        return {"status": "ok"}
+
+    @get("/ready", operation_id="ready", summary="The replica wants requests")
+    async def ready(self, runtime: Runtime) -> Response[Any]:
+        """Answer 503 before Redis was reached, and from SIGTERM on."""
+        components = {
+            "redis": await _redis(runtime),
+            "server": Component("draining") if runtime.draining else Component("ok"),
+        }
+        ready = all(component.status == "ok" for component in components.values())
+        body = Readiness("ok" if ready else "unavailable", components)
+        return Response(body, status_code=200 if ready else 503)
+
+
+async def _redis(runtime: Runtime) -> Component:
+    if runtime.claim is None:
+        return Component("unavailable", "Redis has not been reached since the start.")
+    try:
+        await runtime.reads.ping()
+    except StoreUnavailable as error:
+        return Component("unavailable", str(error))
+    return Component("ok")

@@ -1,0 +1,91 @@
+"""What every request goes through: a deadline, security headers, and one line in the log."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from litestar.middleware import ASGIMiddleware
+
+from sekring.http.options import DEADLINE_S, option_of
+from sekring.wire import Problem
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["MAX_BODY_BYTES", "Limits"]
+
+MAX_BODY_BYTES = 1024 * 1024
+
+#: No page of ours loads anything from elsewhere, or may be framed.
+_CONTENT_SECURITY_POLICY = (
+    b"default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_SECURITY_HEADERS = (
+    (b"content-security-policy", _CONTENT_SECURITY_POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Limits(ASGIMiddleware):
+    """Ends a request at its deadline with 503, and adds the security headers to each answer."""
+
+    def __init__(self, deadline_ms: int) -> None:
+        """Let a request take `deadline_ms`, its body's arrival included."""
+        self._deadline_s = deadline_ms / 1000
+
+    async def handle(
+        self, scope: "Scope", receive: "Receive", send: "Send", next_app: "ASGIApp"
+    ) -> None:
+        """Pass the request on."""
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: "Message") -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                present = {name for name, _ in message["headers"]}
+                added = [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                await next_app(scope, receive, send_with_headers)
+        except TimeoutError:
+            if status == 0:
+                await _send_timeout(send_with_headers, deadline_s)
+        finally:
+            # The query may hold a token: the path alone is logged.
+            _log.debug(
+                "request",
+                method=scope.get("method"),
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
+
+async def _send_timeout(send: "Send", deadline_s: float) -> None:
+    problem = Problem(
+        type="timeout",
+        title="Service Unavailable",
+        status=503,
+        detail=f"The request was not finished within {deadline_s:g} s; try again.",
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send(
+        {"type": "http.response.body", "body": msgspec.json.encode(problem), "more_body": False}
+    )

@@ -1,0 +1,23 @@
+"""Options that a route declares (Litestar's `opt`), and how they are read for a request."""
+
+from typing import Any, Final
+
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Scope
+
+__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "option_of"]
+
+#: The permission that a route needs; `None` for everybody. An operator's, if it says nothing.
+NEEDS: Final = "needs"
+
+#: Whether it is one of the guide's: errors in the guide's form, a token as `access_token`.
+GUIDE: Final = "guide"
+
+#: Its deadline in seconds, where it may take longer than the others.
+DEADLINE_S: Final = "deadline_s"
+
+
+def option_of(scope: Scope, name: str) -> Any:  # noqa: ANN401
+    """Return the option of the route that a request goes to; `None` before it is known."""
+    handler: BaseRouteHandler | None = scope.get("route_handler")
+    return None if handler is None else handler.opt.get(name)

@@ -1,0 +1,22 @@
+"""Who changes something, from where and in which trace: for the audit trail."""
+
+from typing import Any
+
+from litestar import Request
+
+from sekring.model import Origin
+from sekring.telemetry import trace_id_of
+
+__all__ = ["origin_of"]
+
+
+def origin_of(
+    request: Request[Any, Any, Any], reason: str | None = None, gateway: str | None = None
+) -> Origin:
+    """Return the origin of a change that `request` asks for."""
+    return Origin(
+        actor=gateway or request.auth.name,
+        reason=reason or "",
+        source=request.client.host if request.client else "",
+        trace_id=trace_id_of(request.headers.get("traceparent")),
+    )

@@ -1,0 +1,187 @@
+"""The one map from errors to HTTP: `application/problem+json`, or the guide's own form.
+
+Errors of the guide's routes keep what its clients read: ``{"status": "error", "message": …}``.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, get_args
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
+
+from sekring.errors import (
+    InvalidInput,
+    NotAllowed,
+    NotAuthenticated,
+    Refused,
+    SekringError,
+    StoreUnavailable,
+)
+from sekring.http.options import GUIDE, option_of
+from sekring.model import State
+from sekring.taxonomy import Kind, Protocol
+from sekring.wire import Outcome, Problem
+
+__all__ = ["GuideError", "answer", "problem_of"]
+
+_STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
+    (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_input"),
+    (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "not_authenticated"),
+    (NotAllowed, HTTPStatus.FORBIDDEN, "not_allowed"),
+    (Refused, HTTPStatus.CONFLICT, "refused"),
+    (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable"),
+)
+
+_ID_WORDS = "takes 1 to 128 of A-Z a-z 0-9 . _ : @ -"
+
+#: What a field with a fixed set of values takes.
+_CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
+    {
+        "kind": Kind,
+        "outcome": get_args(Outcome),
+        "protocol": get_args(Protocol),
+        "state": State,
+    }
+)
+
+#: Parameters that a handler has to call otherwise than the client.
+_PARAMETERS = MappingProxyType({"in_state": "state"})
+
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
+
+_log = structlog.get_logger(__name__)
+
+
+class GuideError(Struct, frozen=True, omit_defaults=True, tag="error", tag_field="status"):
+    """An error as the guide's clients read it."""
+
+    message: str
+    field: str | None = None
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what a client is told about `error`."""
+    if isinstance(error, SekringError):
+        for kind, status, word in _STATUS:
+            if isinstance(error, kind):
+                return _problem(
+                    word,
+                    status,
+                    str(error),
+                    field=getattr(error, "field", None),
+                    cause=getattr(error, "cause", None),
+                )
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid(*_split_path(str(error)))
+    if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+        return _invalid("The body is not valid JSON in UTF-8.", None)
+    if isinstance(error, ValidationException):
+        return _validation_problem(error)
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.status_code)
+        word = status.name.lower()
+        return _problem(word, status, _http_words(error, status))
+    return _problem(
+        "internal_error",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "An error of the service itself; it is in its log.",
+    )
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a request that ended in `error`: Litestar's handler for every exception."""
+    problem = problem_of(error)
+    if problem.status == HTTPStatus.NOT_FOUND and b"%2f" in _raw_path(request):
+        # A slash in an id makes another path of it.
+        problem = _invalid(f"instance_id {_ID_WORDS}.", "instance_id")
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("unexpected error", path=request.scope["path"], exc_info=error)
+    headers = {}
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "1"
+    if isinstance(error, HTTPException) and error.headers:
+        headers |= error.headers
+    if option_of(request.scope, GUIDE):
+        return Response(
+            GuideError(message=problem.detail, field=problem.field),
+            status_code=problem.status,
+            headers=headers,
+        )
+    return Response(
+        problem,
+        status_code=problem.status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def _problem(
+    word: str,
+    status: HTTPStatus,
+    detail: str,
+    *,
+    field: str | None = None,
+    cause: str | None = None,
+) -> Problem:
+    return Problem(
+        type=word,
+        title=status.phrase,
+        status=int(status),
+        detail=detail,
+        field=field,
+        cause=cause,
+    )
+
+
+def _invalid(detail: str, field: str | None) -> Problem:
+    return _problem("invalid_input", HTTPStatus.BAD_REQUEST, detail, field=field)
+
+
+def _validation_problem(error: ValidationException) -> Problem:
+    extra = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    message = str(extra.get("message") or error.detail)
+    if message == "'data'":
+        return _invalid("The body is missing: send a JSON object.", None)
+    key = extra.get("key", "")
+    return _invalid(*_split_path(f"{message} - at `$.{_PARAMETERS.get(key, key)}`"))
+
+
+def _split_path(message: str) -> tuple[str, str | None]:
+    """Turn msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` into a sentence and `a[0].b`."""
+    what, _, path = message.partition(" - at `")
+    field: str | None = path.rstrip("`").removeprefix("$").removeprefix(".") or None
+    if match := _UNKNOWN_FIELD.match(what):
+        field = f"{field}.{match[1]}" if field else match[1]
+        return f"{field} is not a field of this request.", field
+    if match := _MISSING_FIELD.match(what):
+        field = f"{field}.{match[1]}" if field else match[1]
+        return f"{field} is missing.", field
+    if "matching regex" in what and (field or "").endswith(("instance_id", "]")):
+        return f"{field or 'instance_id'} {_ID_WORDS}.", field or "instance_id"
+    if what.startswith("Invalid enum value") and field:
+        choices = ", ".join(_CHOICES.get(field.rpartition(".")[2], ()))
+        got = what.removeprefix("Invalid enum value ")
+        return f"{field}: {got} is not one of {choices}.", field
+    what = what.strip().rstrip(".")
+    return (f"{field}: {what}." if field else f"{what}."), field
+
+
+def _http_words(error: HTTPException, status: HTTPStatus) -> str:
+    if status is HTTPStatus.NOT_FOUND:
+        return "There is nothing at this path; /schema describes what there is."
+    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return "The body is larger than 1 MiB: split it."
+    return error.detail or status.phrase
+
+
+def _raw_path(request: Request[Any, Any, Any]) -> bytes:
+    return bytes(request.scope.get("raw_path") or b"").lower()

@@ -1,0 +1,112 @@
+"""What a running replica holds: its settings, its store and the use-cases."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+from sekring.breaker import Breaker
+from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
+from sekring.fleet import Fleet
+from sekring.policies import Policies
+from sekring.settings import Settings
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import ClaimRequest, KeyspaceClaim, Scripts
+from sekring.sweep import Sweep
+from sekring.tokens import TokenBook
+
+__all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
+
+#: Environment variable with the path of a file that appears when the service is about to stop.
+DRAIN_FILE = "SEKRING_DRAIN_FILE"
+
+#: How long to wait until Redis is tried again at the start, in seconds.
+_CLAIM_PAUSE_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Runtime:
+    """Made once a process by the composition root (`sekring.http.app`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Wire the store to the use-cases; nothing is sent yet.
+
+        Raises:
+            SettingsError: no Redis is named, or the tokens cannot be read.
+        """
+        if settings.redis_url is None:
+            raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
+        self.settings = settings
+        self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
+        self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
+        limits = {"timeout_ms": settings.redis_timeout_ms, "pool_size": settings.redis_pool_size}
+        self._link = RedisLink(settings.redis_url, **limits)
+        self._bulk = RedisLink(settings.redis_url, **limits)
+        self.scripts = Scripts(self._link, self.keyspace, self._bulk)
+        self.reads = Reads(self._bulk, self.keyspace)
+        self.breaker = Breaker(self.scripts, self.reads)
+        self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
+        self.policies = Policies(self.scripts, self.reads, self.keyspace)
+        self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies)
+        #: `None` until Redis was reached and found to hold this keyspace.
+        self.claim: KeyspaceClaim | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process was told to stop and only finishes what is under way."""
+        drain_file = os.environ.get(DRAIN_FILE)
+        return drain_file is not None and Path(drain_file).exists()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold the connections, and sweep, for as long as the process serves."""
+        with contextlib.suppress(StoreUnavailable):
+            self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
+        keeping = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+            await self._link.close()
+            await self._bulk.close()
+
+    async def _keep(self) -> None:
+        while self.claim is None:
+            await asyncio.sleep(_CLAIM_PAUSE_S)
+            try:
+                self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
+            except StoreUnavailable as error:
+                _log.warning("redis is not there yet", error=str(error))
+            except KeyspaceMismatch as error:
+                _log.critical(str(error))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+        await self.sweep.run()
+
+
+async def claim_keyspace(scripts: Scripts, partitions: int) -> KeyspaceClaim:
+    """Fix the partition count in Redis at the first use; later, verify it.
+
+    Raises:
+        KeyspaceMismatch: the keyspace was made with another count.
+        StoreUnavailable: Redis does not answer.
+    """
+    claim = await scripts.claim_keyspace(
+        ClaimRequest(partitions=partitions, secret=secrets.token_urlsafe(32))
+    )
+    if claim.partitions != partitions:
+        raise KeyspaceMismatch(
+            f"This Redis holds a keyspace of {claim.partitions} partitions, and SEKRING_PARTITIONS "
+            f"is {partitions}: set it to {claim.partitions}, or use another SEKRING_KEY_PREFIX."
+        )
+    return claim
