@@ -60,6 +60,11 @@ is_ready() {
     return 1
 }
 
+# made_for: the folder that the environment was made for, if its Python starts.
+made_for() {
+    "$venv/bin/python" -c '' && cat "$venv/.sekring-root"
+}
+
 # make_venv runtime|test: the environment with the locked packages and the project, editable.
 # Costs nothing when it is there already; two that start at once wait for each other.
 make_venv() {
@@ -81,9 +86,12 @@ with contextlib.suppress(OSError):  # a file system without locks: go on without
 
     if ! is_ready "${enough[@]}"; then
         say "Installing the locked packages into $venv (first start or changed pins; about a minute) ..."
-        if ! is_ready runtime; then
+        # Changed pins are installed over the old ones: whoever runs from this environment goes on.
+        # One whose Python does not start, or that came here from another folder, is made anew.
+        if [[ $(made_for 2>/dev/null) != "$root" ]]; then
             rm -rf "$venv"
             "$python" -m venv "$venv" || die "$python could not make $venv; see the message above."
+            printf '%s\n' "$root" >"$venv/.sekring-root"
         fi
         pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet install)
         # requirements.lock is the constraint: it pins all, and only what is asked for is installed.

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,22 @@ from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 
 from tests.servers import RedisServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--full`: the long forms of the tests that have a short one for CI."""
+    parser.addoption(
+        "--full",
+        action="store_true",
+        default=os.environ.get("SEKRING_TEST_FULL", "") not in {"", "0"},
+        help="the long forms of the torture and scale tests (also SEKRING_TEST_FULL=1)",
+    )
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the long forms are asked for."""
+    return bool(request.config.getoption("--full"))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "INSTANCE_ID_PATTERN",
+    "PATTERN_END",
     "Admission",
     "Connection",
     "Failure",
@@ -26,8 +27,12 @@ __all__ = [
     "health_score",
 ]
 
+#: The end of a text, as Python's regular expressions and ECMAScript's (JSON Schema) both have it:
+#: Python's `$` would let a newline follow, and ECMAScript knows no `\\Z`.
+PATTERN_END = r"(?![\s\S])"
+
 #: What names an instance; anything else is refused.
-INSTANCE_ID_PATTERN = r"^[A-Za-z0-9._:@-]{1,128}\Z"
+INSTANCE_ID_PATTERN = rf"^[A-Za-z0-9._:@-]{{1,128}}{PATTERN_END}"
 
 InstanceId = Annotated[
     str,

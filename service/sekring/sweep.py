@@ -9,6 +9,7 @@ twice changes nothing.
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 
 import structlog
 
@@ -26,6 +27,9 @@ _PAUSE_S = 0.5
 #: Instances settled in one partition and sweep at most: the rest waits for the next one.
 _DUE_MAX = 100
 
+#: Instances settled in one go at most: a pipeline's worth.
+_AT_ONCE = 500
+
 _log = structlog.get_logger(__name__)
 
 
@@ -40,6 +44,15 @@ class Sweep:
         self._reads = reads
         self._keyspace = keyspace
         self._policies = policies
+        self._horizon_ms = 0
+
+    def look_ahead(self, horizon_ms: int) -> None:
+        """Settle, in the next sweep, also what is due only within `horizon_ms`.
+
+        After a change of the fleet's policy other things are due than was written down; a new
+        window may have emptied, for example.
+        """
+        self._horizon_ms = max(self._horizon_ms, horizon_ms)
 
     async def run(self) -> None:
         """Sweep until cancelled; an unreachable Redis is tried again."""
@@ -57,10 +70,19 @@ class Sweep:
             )
         )
         due = [instance_id for totals in partitions for instance_id in totals.due]
-        await asyncio.gather(
-            *(self._scripts.settle(SettleRequest(instance_id=name)) for name in due)
-        )
+        await self._settle(due)
+        if self._horizon_ms:
+            horizon_ms, self._horizon_ms = self._horizon_ms, 0
+            for number in self._keyspace.all_partitions():
+                await self._settle(await self._reads.due_within(number, horizon_ms))
         if len({totals.policy_version for totals in partitions}) > 1:
             await self._policies.spread(await self._reads.fleet_policy())
             _log.info("fleet policy given to partitions that missed it")
         return len(due)
+
+    async def _settle(self, instance_ids: Sequence[str]) -> None:
+        for first in range(0, len(instance_ids), _AT_ONCE):
+            some = instance_ids[first : first + _AT_ONCE]
+            await asyncio.gather(
+                *(self._scripts.settle(SettleRequest(instance_id=name)) for name in some)
+            )

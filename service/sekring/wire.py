@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from sekring.model import InstanceId, Snapshot, State, Transition, Why
+from sekring.model import PATTERN_END, InstanceId, Snapshot, State, Transition, Why
 from sekring.policy import Policy, PolicyPatch, Source
 from sekring.taxonomy import Kind, Protocol
 
@@ -37,13 +37,15 @@ __all__ = [
 _YEAR_MS = 31_536_000_000
 _WEEK_MS = 604_800_000
 
+_PRINTABLE = rf"^[\x21-\x7e]+{PATTERN_END}"
+
 Outcome = Literal["failure", "success", "disconnected"]
 GatewayName = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=128,
-        pattern=r"^[\x21-\x7e]+\Z",
+        pattern=_PRINTABLE,
         description="Name of the gateway replica: printable ASCII without spaces.",
         examples=["gateway-2"],
     ),
@@ -53,7 +55,7 @@ BuildName = Annotated[
     Meta(
         min_length=1,
         max_length=128,
-        pattern=r"^[\x21-\x7e]+\Z",
+        pattern=_PRINTABLE,
         description="The gateway's library and version: what WhatsApp refuses when it refuses a "
         "client as outdated.",
         examples=["neonize/0.5.2"],
@@ -64,7 +66,7 @@ ReportId = Annotated[
     Meta(
         min_length=1,
         max_length=128,
-        pattern=r"^[\x21-\x7e]+\Z",
+        pattern=_PRINTABLE,
         description="Names the report: a repeated one counts once. Default: the attempt's id.",
     ),
 ]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from sekring import __version__
 from sekring.http.attempts import Attempts
@@ -15,7 +16,7 @@ from sekring.http.bodies import RawSchema
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
-from sekring.http.limits import MAX_BODY_BYTES, Limits
+from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.problems import answer
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
         guards=[authorize],
         middleware=[Limits(settings.request_timeout_ms)],
+        before_send=[add_security_headers],
         exception_handlers={Exception: answer},
         plugins=[RawSchema()],
         lifespan=[lifespan],
@@ -53,8 +55,10 @@ def create_app(settings: Settings) -> Litestar:
             title="Sekring",
             version=__version__,
             description="A circuit breaker for WhatsApp sessions, shared by all gateways.",
-            # The description alone: viewers of it load their scripts from elsewhere.
-            render_plugins=[],
+            use_handler_docstrings=True,
+            # The description alone: viewers of it load their scripts from elsewhere. (An empty
+            # list means all of them.)
+            render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
             openapi_router=Router("/schema", route_handlers=[], opt={NEEDS: None}),
         ),
         logging_config=None,

@@ -9,7 +9,7 @@ from litestar.params import Body
 
 from sekring.errors import SekringError
 from sekring.http.bodies import JsonBody
-from sekring.http.examples import ATTEMPT, BATCH, OUTCOME, errors
+from sekring.http.examples import ADMISSION, ATTEMPT, BATCH, OUTCOME, VERDICT, VERDICTS, documented
 from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
@@ -38,7 +38,7 @@ class Attempts(Controller):
         operation_id="askPermit",
         summary="May this instance connect now?",
         status_code=200,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(Admission, ADMISSION, 400, 401, 403, 503),
         dto=JsonBody[AttemptBody],
         return_dto=None,
     )
@@ -62,7 +62,7 @@ class Attempts(Controller):
         operation_id="reportOutcome",
         summary="How an attempt, or a live connection, ended",
         status_code=200,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(Verdict, VERDICT, 400, 401, 403, 503),
         dto=JsonBody[OutcomeBody],
         return_dto=None,
     )
@@ -100,7 +100,7 @@ class Attempts(Controller):
         operation_id="reportOutcomes",
         summary="A batch of up to 1,000 outcomes",
         status_code=200,
-        responses=errors(400, 401, 403, 413, 503),
+        responses=documented(BatchAnswer, VERDICTS, 400, 401, 403, 413, 503),
         dto=JsonBody[Batch],
         return_dto=None,
     )

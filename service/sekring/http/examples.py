@@ -3,12 +3,53 @@
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
+from msgspec import structs
 
-from sekring.wire import Problem
+from sekring.guide import Health, HealthData, ResetDone, Status, StatusData
+from sekring.model import Admission, Failure, Snapshot, State, Transition, Verdict
+from sekring.policy import Policy, PolicyPatch, sources
+from sekring.wire import (
+    BatchAnswer,
+    BatchResult,
+    BuildList,
+    ForceAnswer,
+    InstancePage,
+    PolicyAnswer,
+    Problem,
+    RefusedBuildItem,
+    ResetAnswer,
+    ResetsAnswer,
+    TransitionList,
+)
 
-__all__ = ["ATTEMPT", "BATCH", "FORCE", "OUTCOME", "POLICY", "RESET", "RESETS", "errors"]
+__all__ = [
+    "ADMISSION",
+    "ATTEMPT",
+    "BATCH",
+    "BUILDS",
+    "DISABLED",
+    "FORCE",
+    "FORCED",
+    "GUIDE_RESET",
+    "HEALTH",
+    "HISTORY",
+    "IN_FORCE",
+    "OUTCOME",
+    "PAGE",
+    "POLICY",
+    "RESET",
+    "RESETS",
+    "RESETS_DONE",
+    "RESET_DONE",
+    "SNAPSHOT",
+    "STATUS",
+    "VERDICT",
+    "VERDICTS",
+    "documented",
+]
 
 _DESCRIPTIONS = {
     400: "A field is wrong; `field` names it.",
@@ -19,6 +60,159 @@ _DESCRIPTIONS = {
     413: "The body is larger than 1 MiB.",
     503: "Redis cannot be reached; try again after `Retry-After`.",
 }
+
+_WORDS = {
+    400: "invalid_input",
+    401: "not_authenticated",
+    403: "not_allowed",
+    409: "refused",
+    503: "store_unavailable",
+}
+
+_ID = "6281234567890"
+_EPOCH = 1_795_446_878_959
+
+ADMISSION = Admission(
+    instance_id=_ID,
+    permitted=True,
+    attempt_id="1a209b1d76f-Zm9vYmFy",
+    epoch=_EPOCH,
+    state=State.CLOSED,
+    failures=2,
+    retry_after_ms=0,
+    backoff_ms=1_850,
+)
+VERDICT = Verdict(
+    instance_id=_ID,
+    counted=True,
+    why="counted",
+    state=State.OPEN,
+    failures=15,
+    tripped=True,
+    retry_after_ms=600_000,
+    epoch=_EPOCH,
+)
+VERDICTS = BatchAnswer(
+    [
+        BatchResult(**{name: getattr(VERDICT, name) for name in VERDICT.__struct_fields__}),
+        BatchResult(
+            instance_id="no id",
+            error=Problem(
+                type="invalid_input",
+                title="Bad Request",
+                status=400,
+                detail="instance_id takes 1 to 128 of A-Z a-z 0-9 . _ : @ -.",
+                field="instance_id",
+            ),
+        ),
+    ]
+)
+SNAPSHOT = Snapshot(
+    instance_id=_ID,
+    known=True,
+    state=State.OPEN,
+    epoch=_EPOCH,
+    failures=15,
+    retry_attempts=14,
+    suppressed=3,
+    cause="failures",
+    opened_at_ms=_EPOCH,
+    resets_at_ms=_EPOCH + 600_000,
+    remaining_ms=555_000,
+    connection="",
+    probes_in_flight=0,
+    probe_successes=0,
+    last_failure_at_ms=_EPOCH,
+    last_failure_kind="websocket",
+    recent_failures=(Failure(_EPOCH, "websocket"),),
+    now_ms=_EPOCH + 45_000,
+)
+PAGE = InstancePage(instances=[SNAPSHOT], cursor="12:6281234567890")
+HISTORY = TransitionList(
+    instance_id=_ID,
+    transitions=[
+        Transition(
+            id=f"{_EPOCH}-0",
+            instance_id=_ID,
+            at_ms=_EPOCH,
+            action="trip",
+            before="closed",
+            after="open",
+            epoch=_EPOCH,
+            cause="failures",
+            actor="gateway-2",
+            source="10.0.3.7",
+        )
+    ],
+)
+RESET_DONE = ResetAnswer(
+    instance_id=_ID, was=State.OPEN, state=State.CLOSED, epoch=_EPOCH, known=True
+)
+RESETS_DONE = ResetsAnswer(requested=12, reset=10, unchanged=1, banned=1)
+FORCED = ForceAnswer(
+    instance_id=_ID,
+    was=State.CLOSED,
+    state=State.FORCED_OPEN,
+    epoch=_EPOCH,
+    remaining_ms=3_600_000,
+)
+DISABLED = structs.replace(FORCED, state=State.DISABLED)
+IN_FORCE = PolicyAnswer(
+    policy=Policy(failure_threshold=10),
+    set=PolicyPatch(failure_threshold=10),
+    sources=sources(PolicyPatch(failure_threshold=10), PolicyPatch()),
+    version=1,
+)
+BUILDS = BuildList([RefusedBuildItem("neonize/0.5.1", "client_outdated", _EPOCH + 21_600_000)])
+
+HEALTH = Health(
+    "success",
+    "Server is running",
+    HealthData(
+        server_status="running",
+        total_instances=2,
+        active_connections=0,
+        connecting=0,
+        circuit_breaker_activations=2,
+        total_retry_attempts=15,
+        total_recent_failures=20,
+        health_score=45,
+        half_open=0,
+        forced_open=0,
+        disabled=0,
+        degraded=False,
+    ),
+)
+STATUS = Status(
+    "success",
+    StatusData(
+        instance_id=_ID,
+        circuit_breaker_active=True,
+        recent_failures=15,
+        retry_attempts=14,
+        last_failure_timestamps=[_EPOCH],
+        session_exists=False,
+        connecting=False,
+        state=State.OPEN,
+        threshold=15,
+        opened_at=_EPOCH,
+        resets_at=_EPOCH + 600_000,
+        remaining_ms=555_000,
+        cause="failures",
+        reason=None,
+        epoch=_EPOCH,
+        suppressed=3,
+        last_failure_kind="websocket",
+        last_failure_detail="websocket: close 1006 (abnormal closure)",
+    ),
+)
+GUIDE_RESET = ResetDone(
+    status="success",
+    message=f"Circuit breaker for {_ID} has been reset; it was open.",
+    instance_id=_ID,
+    was=State.OPEN,
+    state=State.CLOSED,
+)
 
 ATTEMPT = [
     Example(summary="A gateway asks", value={"gateway": "gateway-2", "build": "neonize/0.5.2"})
@@ -70,28 +264,41 @@ POLICY = [
 ]
 
 
-def errors(*statuses: int) -> dict[int, ResponseSpec]:
-    """Describe the errors that a route may answer."""
-    return {
-        status: ResponseSpec(
-            data_container=Problem,
+def documented(
+    answer: type[Any],
+    example: msgspec.Struct | dict[str, Any],
+    *statuses: int,
+    error: type[Any] = Problem,
+) -> dict[int, ResponseSpec]:
+    """Describe what a route answers: 200 with an example, and the errors with these statuses."""
+    described = {
+        200: ResponseSpec(
+            data_container=answer,
+            generate_examples=False,
+            description="Done.",
+            examples=[Example(value=msgspec.to_builtins(example))],
+        )
+    }
+    for status in statuses:
+        described[status] = ResponseSpec(
+            data_container=error,
             generate_examples=False,
             description=_DESCRIPTIONS[status],
-            media_type="application/problem+json",
-            examples=[Example(value=_example(status))],
+            media_type="application/problem+json" if error is Problem else "application/json",
+            examples=[Example(value=_example(status, error))],
         )
-        for status in statuses
-    }
+    return described
 
 
-def _example(status: int) -> dict[str, Any]:
-    word = {400: "invalid_input", 401: "not_authenticated", 403: "not_allowed", 409: "refused"}
-    example: dict[str, Any] = {
-        "type": word.get(status, HTTPStatus(status).name.lower()),
+def _example(status: int, error: type[Any]) -> dict[str, Any]:
+    wrong_field = status == HTTPStatus.BAD_REQUEST
+    detail = "age_ms: Expected `int` >= 0." if wrong_field else _DESCRIPTIONS[status]
+    example: dict[str, Any] = {"field": "age_ms"} if wrong_field else {}
+    if error is not Problem:
+        return {"status": "error", "message": detail} | example
+    return {
+        "type": _WORDS.get(status, HTTPStatus(status).name.lower()),
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": _DESCRIPTIONS[status],
-    }
-    if status == HTTPStatus.BAD_REQUEST:
-        example |= {"detail": "age_ms: Expected `int` >= 0.", "field": "age_ms"}
-    return example
+        "detail": detail,
+    } | example

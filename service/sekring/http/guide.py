@@ -3,8 +3,9 @@
 from typing import Any
 
 from litestar import Controller, Request, get, post
-from msgspec import Struct
 
+from sekring.guide import GuideError, Health, HealthData, ResetDone, Status, StatusData
+from sekring.http.examples import GUIDE_RESET, HEALTH, STATUS, documented
 from sekring.http.options import GUIDE, NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
@@ -12,76 +13,9 @@ from sekring.http.runtime import Runtime
 from sekring.model import State, health_score
 from sekring.tokens import Permission
 
-__all__ = ["Guide", "Health", "ResetDone", "Status"]
+__all__ = ["Guide", "reset_words"]
 
 _REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
-
-
-class HealthData(Struct, frozen=True, kw_only=True):
-    """The guide's eight fields, then what we add."""
-
-    server_status: str
-    total_instances: int
-    active_connections: int
-    connecting: int
-    #: Breakers that refuse now.
-    circuit_breaker_activations: int
-    total_retry_attempts: int
-    total_recent_failures: int
-    health_score: int
-    half_open: int
-    forced_open: int
-    disabled: int
-    degraded: bool
-
-
-class Health(Struct, frozen=True):
-    """The fleet."""
-
-    status: str
-    message: str
-    data: HealthData
-
-
-class StatusData(Struct, frozen=True, kw_only=True):
-    """The guide's seven fields, then what we add. Times are ms since 1970."""
-
-    instance_id: str
-    circuit_breaker_active: bool
-    recent_failures: int
-    retry_attempts: int
-    last_failure_timestamps: list[int]
-    session_exists: bool
-    connecting: bool
-    state: State
-    threshold: int
-    opened_at: int | None
-    resets_at: int | None
-    remaining_ms: int | None
-    cause: str | None
-    reason: str | None
-    epoch: int
-    suppressed: int
-    last_failure_kind: str | None
-    last_failure_detail: str | None
-
-
-class Status(Struct, frozen=True):
-    """One instance."""
-
-    status: str
-    data: StatusData
-
-
-class ResetDone(Struct, frozen=True, kw_only=True):
-    """What a reset did."""
-
-    status: str
-    message: str
-    instance_id: str
-    #: The state before it.
-    was: State
-    state: State
 
 
 class Guide(Controller):
@@ -90,7 +24,12 @@ class Guide(Controller):
     tags = ["guide"]
     opt = {GUIDE: True, NEEDS: Permission.READ}
 
-    @get("/health", operation_id="health", summary="The fleet's health")
+    @get(
+        "/health",
+        operation_id="health",
+        summary="The fleet's health",
+        responses=documented(Health, HEALTH, 401, 403, 503, error=GuideError),
+    )
     async def health(self, runtime: Runtime) -> Health:
         """Return exact sums over all instances; the cost does not grow with their number."""
         totals = await runtime.fleet.totals()
@@ -120,6 +59,7 @@ class Guide(Controller):
         "/circuit-breaker-status/{instance_id:str}",
         operation_id="circuitBreakerStatus",
         summary="One instance's breaker",
+        responses=documented(Status, STATUS, 400, 401, 403, 503, error=GuideError),
     )
     async def status(self, runtime: Runtime, instance_id: PathId) -> Status:
         """Return the breaker as it stands; an instance that was never seen is closed."""
@@ -153,6 +93,7 @@ class Guide(Controller):
         summary="Reset one instance's breaker",
         status_code=200,
         opt={GUIDE: True, NEEDS: Permission.OPERATE},
+        responses=documented(ResetDone, GUIDE_RESET, 400, 401, 403, 409, 503, error=GuideError),
     )
     async def reset(
         self, request: Request[Any, Any, Any], runtime: Runtime, instance_id: PathId

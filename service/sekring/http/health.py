@@ -6,6 +6,7 @@ from litestar import Controller, Response, get
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
+from sekring.http.examples import documented
 from sekring.http.options import NEEDS
 from sekring.http.runtime import Runtime
 
@@ -26,18 +27,31 @@ class Readiness(Struct, frozen=True):
     components: dict[str, Component]
 
 
+_READY = Readiness("ok", {"redis": Component("ok"), "server": Component("ok")})
+
+
 class Probes(Controller):
     """Open to everybody: a kubelet has no token."""
 
     tags = ["probes"]
     opt = {NEEDS: None}
 
-    @get("/live", operation_id="live", summary="The process runs")
-    async def live(self) -> dict[str, str]:
+    @get(
+        "/live",
+        operation_id="live",
+        summary="The process runs",
+        responses=documented(Component, Component("ok")),
+    )
+    async def live(self) -> Component:
         """Answer as long as the event loop turns."""
-        return {"status": "ok"}
+        return Component("ok")
 
-    @get("/ready", operation_id="ready", summary="The replica wants requests")
+    @get(
+        "/ready",
+        operation_id="ready",
+        summary="The replica wants requests",
+        responses=documented(Readiness, _READY, 503, error=Readiness),
+    )
     async def ready(self, runtime: Runtime) -> Response[Any]:
         """Answer 503 before Redis was reached, and from SIGTERM on."""
         components = {

@@ -7,7 +7,19 @@ from litestar.params import Body, Parameter
 
 from sekring.errors import InvalidInput
 from sekring.http.bodies import JsonBody
-from sekring.http.examples import FORCE, RESET, RESETS, errors
+from sekring.http.examples import (
+    DISABLED,
+    FORCE,
+    FORCED,
+    HISTORY,
+    PAGE,
+    RESET,
+    RESET_DONE,
+    RESETS,
+    RESETS_DONE,
+    SNAPSHOT,
+    documented,
+)
 from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import Limit, PathId
@@ -42,7 +54,7 @@ class Instances(Controller):
     @get(
         operation_id="listInstances",
         summary="Instances, all or by state",
-        responses=errors(400, 401, 403, 503),
+        responses=documented(InstancePage, PAGE, 400, 401, 403, 503),
     )
     async def list_them(
         self,
@@ -63,7 +75,7 @@ class Instances(Controller):
         "/{instance_id:str}",
         operation_id="getInstance",
         summary="One instance",
-        responses=errors(400, 401, 403, 503),
+        responses=documented(Snapshot, SNAPSHOT, 400, 401, 403, 503),
     )
     async def one(self, runtime: Runtime, instance_id: PathId) -> Snapshot:
         """Return the instance; one that was never seen is closed, with `known: false`."""
@@ -73,7 +85,7 @@ class Instances(Controller):
         "/{instance_id:str}/history",
         operation_id="getHistory",
         summary="An instance's latest transitions",
-        responses=errors(400, 401, 403, 503),
+        responses=documented(TransitionList, HISTORY, 400, 401, 403, 503),
     )
     async def history(
         self, runtime: Runtime, instance_id: PathId, limit: Limit = 100
@@ -95,7 +107,7 @@ class Operations(Controller):
         operation_id="resetInstance",
         summary="Close a breaker at once",
         status_code=200,
-        responses=errors(400, 401, 403, 409, 503),
+        responses=documented(ResetAnswer, RESET_DONE, 400, 401, 403, 409, 503),
         dto=JsonBody[ResetBody],
         return_dto=None,
     )
@@ -124,7 +136,7 @@ class Operations(Controller):
         summary="Reset many",
         status_code=200,
         opt={DEADLINE_S: _RESETS_DEADLINE_S},
-        responses=errors(400, 401, 403, 503),
+        responses=documented(ResetsAnswer, RESETS_DONE, 400, 401, 403, 503),
         dto=JsonBody[ResetsBody],
         return_dto=None,
     )
@@ -155,7 +167,7 @@ class Operations(Controller):
         operation_id="tripInstance",
         summary="Force a breaker open",
         status_code=200,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(ForceAnswer, FORCED, 400, 401, 403, 503),
         dto=JsonBody[ForceBody],
         return_dto=None,
     )
@@ -175,7 +187,7 @@ class Operations(Controller):
         operation_id="disableInstance",
         summary="Switch a breaker off",
         status_code=200,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(ForceAnswer, DISABLED, 400, 401, 403, 503),
         dto=JsonBody[ForceBody],
         return_dto=None,
     )

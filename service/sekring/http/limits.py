@@ -14,7 +14,7 @@ from sekring.wire import Problem
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["MAX_BODY_BYTES", "Limits"]
+__all__ = ["MAX_BODY_BYTES", "Limits", "add_security_headers"]
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -36,8 +36,16 @@ _SECURITY_HEADERS = (
 _log = structlog.get_logger(__name__)
 
 
+async def add_security_headers(message: "Message", _: "Scope") -> None:
+    """Add what the answer has not set itself: Litestar's hook on everything that is sent."""
+    if message["type"] == "http.response.start":
+        present = {name for name, _ in message["headers"]}
+        added = [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+        message["headers"] = [*message["headers"], *added]
+
+
 class Limits(ASGIMiddleware):
-    """Ends a request at its deadline with 503, and adds the security headers to each answer."""
+    """Ends a request at its deadline with 503, and logs each."""
 
     def __init__(self, deadline_ms: int) -> None:
         """Let a request take `deadline_ms`, its body's arrival included."""
@@ -50,22 +58,19 @@ class Limits(ASGIMiddleware):
         started = time.perf_counter()
         status = 0
 
-        async def send_with_headers(message: "Message") -> None:
+        async def send_noting_status(message: "Message") -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                present = {name for name, _ in message["headers"]}
-                added = [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
-                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
         try:
             async with asyncio.timeout(deadline_s):
-                await next_app(scope, receive, send_with_headers)
+                await next_app(scope, receive, send_noting_status)
         except TimeoutError:
             if status == 0:
-                await _send_timeout(send_with_headers, deadline_s)
+                await _send_timeout(send_noting_status, deadline_s)
         finally:
             # The query may hold a token: the path alone is logged.
             _log.debug(

@@ -6,7 +6,7 @@ from litestar import Controller, Request, delete, get, put
 from litestar.params import Body, Parameter
 
 from sekring.http.bodies import JsonBody
-from sekring.http.examples import POLICY, errors
+from sekring.http.examples import BUILDS, IN_FORCE, POLICY, documented
 from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
@@ -33,7 +33,7 @@ class PolicyRoutes(Controller):
         operation_id="getPolicy",
         summary="The fleet's policy",
         opt=_READS,
-        responses=errors(401, 403, 503),
+        responses=documented(PolicyAnswer, IN_FORCE, 401, 403, 503),
     )
     async def fleet(self, runtime: Runtime) -> PolicyAnswer:
         """Return every field in force, what was set, and where each value comes from."""
@@ -44,7 +44,7 @@ class PolicyRoutes(Controller):
         operation_id="changePolicy",
         summary="Change the fleet's policy",
         opt=_CHANGES,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(PolicyAnswer, IN_FORCE, 400, 401, 403, 503),
         dto=JsonBody[PolicyPatch],
         return_dto=None,
     )
@@ -55,14 +55,17 @@ class PolicyRoutes(Controller):
         data: Annotated[PolicyPatch, Body(examples=POLICY)],
     ) -> PolicyAnswer:
         """Send any subset of the fields; the others stay as they are."""
-        return _answer(await runtime.policies.change_fleet(data, origin_of(request)))
+        before = (await runtime.policies.fleet()).policy
+        changed = await runtime.policies.change_fleet(data, origin_of(request))
+        runtime.sweep.look_ahead(max(before.window_ms, before.stable_after_ms, before.probe_ttl_ms))
+        return _answer(changed)
 
     @get(
         "/instances/{instance_id:str}/policy",
         operation_id="getInstancePolicy",
         summary="The policy in force for an instance",
         opt=_READS,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(PolicyAnswer, IN_FORCE, 400, 401, 403, 503),
     )
     async def instance(self, runtime: Runtime, instance_id: PathId) -> PolicyAnswer:
         """Return every field in force; `set` has what the instance alone has."""
@@ -73,7 +76,7 @@ class PolicyRoutes(Controller):
         operation_id="changeInstancePolicy",
         summary="Give an instance a policy of its own",
         opt=_CHANGES,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(PolicyAnswer, IN_FORCE, 400, 401, 403, 503),
         dto=JsonBody[PolicyPatch],
         return_dto=None,
     )
@@ -94,7 +97,7 @@ class PolicyRoutes(Controller):
         summary="Go by the fleet's policy again",
         status_code=200,
         opt=_CHANGES,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(PolicyAnswer, IN_FORCE, 400, 401, 403, 503),
     )
     async def drop_instance(
         self, request: Request[Any, Any, Any], runtime: Runtime, instance_id: PathId
@@ -114,7 +117,7 @@ class Builds(Controller):
         operation_id="listBuilds",
         summary="Gateway builds that are refused",
         opt=_READS,
-        responses=errors(401, 403, 503),
+        responses=documented(BuildList, BUILDS, 401, 403, 503),
     )
     async def refused(self, runtime: Runtime) -> BuildList:
         """Return each build, why it is refused, and until when."""
@@ -125,7 +128,7 @@ class Builds(Controller):
         summary="Permit a build again",
         status_code=200,
         opt=_CHANGES,
-        responses=errors(400, 401, 403, 503),
+        responses=documented(BuildList, BUILDS, 400, 401, 403, 503),
     )
     async def permit(
         self,

@@ -12,8 +12,11 @@ from typing import Any, get_args
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
-from msgspec import Struct
+from litestar.exceptions import (
+    HTTPException,
+    InternalServerException,
+    ValidationException,
+)
 
 from sekring.errors import (
     InvalidInput,
@@ -23,12 +26,13 @@ from sekring.errors import (
     SekringError,
     StoreUnavailable,
 )
+from sekring.guide import GuideError
 from sekring.http.options import GUIDE, option_of
 from sekring.model import State
 from sekring.taxonomy import Kind, Protocol
 from sekring.wire import Outcome, Problem
 
-__all__ = ["GuideError", "answer", "problem_of"]
+__all__ = ["answer", "problem_of"]
 
 _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_input"),
@@ -56,43 +60,45 @@ _PARAMETERS = MappingProxyType({"in_state": "state"})
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 
+_INTERNAL = Problem(
+    type="internal_error",
+    title=HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
+    status=int(HTTPStatus.INTERNAL_SERVER_ERROR),
+    detail="An error of the service itself; it is in its log.",
+)
+
 _log = structlog.get_logger(__name__)
-
-
-class GuideError(Struct, frozen=True, omit_defaults=True, tag="error", tag_field="status"):
-    """An error as the guide's clients read it."""
-
-    message: str
-    field: str | None = None
 
 
 def problem_of(error: Exception) -> Problem:
     """Return what a client is told about `error`."""
     if isinstance(error, SekringError):
-        for kind, status, word in _STATUS:
-            if isinstance(error, kind):
-                return _problem(
-                    word,
-                    status,
-                    str(error),
-                    field=getattr(error, "field", None),
-                    cause=getattr(error, "cause", None),
-                )
+        return _problem_of_ours(error)
+    if isinstance(error, HTTPException):
+        return _problem_of_http(error)
     if isinstance(error, msgspec.ValidationError):
         return _invalid(*_split_path(str(error)))
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
         return _invalid("The body is not valid JSON in UTF-8.", None)
+    return _INTERNAL
+
+
+def _problem_of_ours(error: SekringError) -> Problem:
+    for kind, status, word in _STATUS:
+        if isinstance(error, kind):
+            field, cause = getattr(error, "field", None), getattr(error, "cause", None)
+            return _problem(word, status, str(error), field=field, cause=cause)
+    return _INTERNAL
+
+
+def _problem_of_http(error: HTTPException) -> Problem:
     if isinstance(error, ValidationException):
         return _validation_problem(error)
-    if isinstance(error, HTTPException):
-        status = HTTPStatus(error.status_code)
-        word = status.name.lower()
-        return _problem(word, status, _http_words(error, status))
-    return _problem(
-        "internal_error",
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "An error of the service itself; it is in its log.",
-    )
+    if isinstance(error, InternalServerException) and "disconnected" in error.detail:
+        # Litestar's word for a client that went away; nobody reads this, and nothing is at fault.
+        return _invalid("The connection was closed before the body was complete.", None)
+    status = HTTPStatus(error.status_code)
+    return _problem(status.name.lower(), status, _http_words(error, status))
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -1,0 +1,81 @@
+"""The bodies of the guide's routes: what existing clients and scripts read."""
+
+from msgspec import Struct
+
+from sekring.model import State
+
+__all__ = ["GuideError", "Health", "HealthData", "ResetDone", "Status", "StatusData"]
+
+
+class HealthData(Struct, frozen=True, kw_only=True):
+    """The guide's eight fields, then what we add."""
+
+    server_status: str
+    total_instances: int
+    active_connections: int
+    connecting: int
+    #: Breakers that refuse now.
+    circuit_breaker_activations: int
+    total_retry_attempts: int
+    total_recent_failures: int
+    health_score: int
+    half_open: int
+    forced_open: int
+    disabled: int
+    degraded: bool
+
+
+class Health(Struct, frozen=True):
+    """The fleet."""
+
+    status: str
+    message: str
+    data: HealthData
+
+
+class StatusData(Struct, frozen=True, kw_only=True):
+    """The guide's seven fields, then what we add. Times are ms since 1970."""
+
+    instance_id: str
+    circuit_breaker_active: bool
+    recent_failures: int
+    retry_attempts: int
+    last_failure_timestamps: list[int]
+    session_exists: bool
+    connecting: bool
+    state: State
+    threshold: int
+    opened_at: int | None
+    resets_at: int | None
+    remaining_ms: int | None
+    cause: str | None
+    reason: str | None
+    epoch: int
+    suppressed: int
+    last_failure_kind: str | None
+    last_failure_detail: str | None
+
+
+class Status(Struct, frozen=True):
+    """One instance."""
+
+    status: str
+    data: StatusData
+
+
+class ResetDone(Struct, frozen=True, kw_only=True):
+    """What a reset did."""
+
+    status: str
+    message: str
+    instance_id: str
+    #: The state before it.
+    was: State
+    state: State
+
+
+class GuideError(Struct, frozen=True, omit_defaults=True, tag="error", tag_field="status"):
+    """An error as the guide's clients read it."""
+
+    message: str
+    field: str | None = None

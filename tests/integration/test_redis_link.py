@@ -1,0 +1,173 @@
+"""The connection to Redis: one round trip a tick, deadlines, healing, and every kind of URL."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sekring.errors import StoreUnavailable
+from sekring.store.keys import Keyspace
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import PermitRequest, ReportRequest, Scripts, SnapshotRequest
+from sekring.taxonomy import Effect
+from tests.servers import RedisServer, free_port
+
+
+def a_failure(instance_id: str, report_id: str) -> ReportRequest:
+    return ReportRequest(
+        instance_id=instance_id, id=report_id, outcome="failure", effect=Effect.COUNT, kind="dns"
+    )
+
+
+def reads_from_clients(server: RedisServer) -> int:
+    with server.client() as client:
+        return int(client.info("stats")["total_reads_processed"])
+
+
+async def test_calls_of_one_tick_share_one_round_trip(
+    redis_server: RedisServer, scripts: Scripts
+) -> None:
+    await scripts.permit(PermitRequest(instance_id="warm-up"))
+    await scripts.report(a_failure("warm-up", "r"))
+    before = reads_from_clients(redis_server)
+    answers = await asyncio.gather(
+        *(scripts.permit(PermitRequest(instance_id=f"i{n}")) for n in range(20)),
+        *(scripts.report(a_failure(f"i{n}", "r")) for n in range(20)),
+    )
+    # Redis reads at most 16 KiB at once, and the client that counts is read as well.
+    assert reads_from_clients(redis_server) - before < 10
+    assert len(answers) == 40
+
+
+async def test_calls_reach_redis_in_the_order_in_which_they_were_made(scripts: Scripts) -> None:
+    verdicts = await asyncio.gather(*(scripts.report(a_failure("a", f"r{n}")) for n in range(700)))
+    assert [v.failures for v in verdicts[:15]] == list(range(1, 16))
+    assert [v.tripped for v in verdicts].index(True) == 14
+
+
+async def test_a_flushed_script_cache_heals_itself(
+    redis_server: RedisServer, scripts: Scripts
+) -> None:
+    await scripts.report(a_failure("a", "r1"))
+    with redis_server.client() as client:
+        client.script_flush()
+    verdicts = await asyncio.gather(*(scripts.report(a_failure("a", f"r{n}")) for n in (2, 3)))
+    assert [v.failures for v in verdicts] == [2, 3]
+
+
+async def test_a_restarted_server_is_found_again(tmp_path: Path, keyspace: Keyspace) -> None:
+    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    link = RedisLink(server.url, timeout_ms=2_000, pool_size=2)
+    scripts = Scripts(link, keyspace)
+    with server:
+        await scripts.report(a_failure("a", "r1"))
+    with pytest.raises(StoreUnavailable):
+        await scripts.report(a_failure("a", "r2"))
+    with server:
+        verdict = await scripts.report(a_failure("a", "r3"))
+        assert verdict.failures == 2
+        await link.close()
+
+
+async def test_a_call_to_a_frozen_server_ends_at_its_deadline_and_no_answer_is_mixed_up(
+    tmp_path: Path, keyspace: Keyspace
+) -> None:
+    with RedisServer(tmp_path) as server:
+        link = RedisLink(server.url, timeout_ms=200, pool_size=2)
+        scripts = Scripts(link, keyspace)
+        await scripts.report(a_failure("a", "r1"))
+        server.signal(signal.SIGSTOP)
+        failed = await asyncio.gather(
+            *(scripts.report(a_failure("a", f"late-{n}")) for n in range(10)),
+            return_exceptions=True,
+        )
+        assert all(isinstance(error, StoreUnavailable) for error in failed)
+        server.signal(signal.SIGCONT)
+        for n in range(20):
+            name = f"other-{n}"
+            reading, verdict = await asyncio.gather(
+                scripts.snapshot(SnapshotRequest(instance_id=name)),
+                scripts.report(a_failure(name, "r")),
+            )
+            assert reading.snapshot.instance_id == verdict.instance_id == name
+        await link.close()
+
+
+async def test_a_caller_that_gives_up_does_not_disturb_the_others(scripts: Scripts) -> None:
+    given_up = asyncio.create_task(scripts.report(a_failure("a", "given-up")))
+    kept = asyncio.create_task(scripts.report(a_failure("b", "kept")))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await kept).counted
+    assert (await scripts.report(a_failure("c", "after"))).counted
+
+
+async def test_nobody_listening_is_said_in_a_sentence(keyspace: Keyspace) -> None:
+    link = RedisLink(f"redis://127.0.0.1:{free_port()}", timeout_ms=500, pool_size=1)
+    with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):
+        await Scripts(link, keyspace).permit(PermitRequest(instance_id="a"))
+    await link.close()
+
+
+async def test_a_refusal_by_redis_itself_is_said(tmp_path: Path, keyspace: Keyspace) -> None:
+    with RedisServer(tmp_path, "--maxmemory", "1") as server:
+        link = RedisLink(server.url, timeout_ms=2_000, pool_size=1)
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await Scripts(link, keyspace).report(a_failure("a", "r"))
+        await link.close()
+
+
+async def test_unix_sockets(tmp_path: Path, keyspace: Keyspace) -> None:
+    path = tmp_path / "redis.sock"
+    with RedisServer(tmp_path, "--unixsocket", str(path)):
+        link = RedisLink(f"unix://{path}", timeout_ms=2_000, pool_size=1)
+        assert (await Scripts(link, keyspace).permit(PermitRequest(instance_id="a"))).permitted
+        await link.close()
+
+
+async def test_passwords_and_database_numbers(tmp_path: Path, keyspace: Keyspace) -> None:
+    with RedisServer(tmp_path) as server:
+        with server.client() as client:
+            client.config_set("requirepass", "s3cret")
+        right = RedisLink(
+            f"redis://:s3cret@127.0.0.1:{server.port}/1", timeout_ms=2_000, pool_size=1
+        )
+        assert (await Scripts(right, keyspace).permit(PermitRequest(instance_id="a"))).permitted
+        await right.close()
+        wrong = RedisLink(f"redis://:no@127.0.0.1:{server.port}", timeout_ms=2_000, pool_size=1)
+        with pytest.raises(StoreUnavailable, match=r"(?i)password"):
+            await Scripts(wrong, keyspace).permit(PermitRequest(instance_id="a"))
+        await wrong.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1, its key beside it."""
+    certificate = tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate)]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate
+
+
+async def test_tls(tmp_path: Path, keyspace: Keyspace, certificate: Path) -> None:
+    """Debian's redis-server has TLS; the wheel's Valkey has not."""
+    debian = shutil.which("redis-server")
+    if debian is None:
+        pytest.skip("redis-server is missing")
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", str(certificate)]
+    options += ["--tls-key-file", str(certificate.with_suffix(".key")), "--tls-auth-clients", "no"]
+    with RedisServer(tmp_path / "data", *options, binary=debian):
+        url = f"rediss://127.0.0.1:{port}"
+        trusted = RedisLink(f"{url}?ssl_ca_certs={certificate}", timeout_ms=2_000, pool_size=1)
+        assert (await Scripts(trusted, keyspace).permit(PermitRequest(instance_id="a"))).permitted
+        await trusted.close()
+        distrusted = RedisLink(url, timeout_ms=2_000, pool_size=1)
+        with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+            await Scripts(distrusted, keyspace).permit(PermitRequest(instance_id="a"))
+        await distrusted.close()
