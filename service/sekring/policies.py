@@ -65,7 +65,17 @@ class Policies:
             if await self._store(0, changed, origin, first=True):
                 await self.spread(changed)
                 return _in_force(changed, StoredPolicy())
-        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+        raise _contended()
+
+    async def drop_fleet(self, origin: Origin) -> PolicyInForce:
+        """Remove everything that was set for the fleet, so that the defaults are in force."""
+        for _ in range(_TRIES):
+            stored = await self._reads.fleet_policy()
+            changed = StoredPolicy(stored.version + 1)
+            if await self._store(0, changed, origin, first=True):
+                await self.spread(changed)
+                return _in_force(changed, StoredPolicy())
+        raise _contended()
 
     async def change_instance(
         self, instance_id: str, patch: PolicyPatch, origin: Origin
@@ -89,7 +99,7 @@ class Policies:
             )
             if await self._scripts.set_override(request):
                 return _in_force(fleet, changed, for_instance=True)
-        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+        raise _contended()
 
     async def drop_instance(self, instance_id: str, origin: Origin) -> PolicyInForce:
         """Remove the instance's own policy, so that the fleet's is in force again."""
@@ -99,7 +109,7 @@ class Policies:
                 OverrideRequest(instance_id=instance_id, version=own.version, origin=origin)
             ):
                 return await self.instance(instance_id)
-        raise StoreUnavailable("The policy is being changed by many at once; try again.")
+        raise _contended()
 
     async def spread(self, stored: StoredPolicy) -> None:
         """Give every other partition the fleet's policy, unless it has that version already."""
@@ -133,3 +143,7 @@ def _in_force(
         sources=sources(fleet.patch, own.patch),
         version=here.version,
     )
+
+
+def _contended() -> StoreUnavailable:
+    return StoreUnavailable("The policy is being changed by many at once; try again.")

@@ -16,6 +16,8 @@ __all__ = [
     "PolicyPatch",
     "Source",
     "apply",
+    "flat",
+    "merge",
     "sources",
 ]
 
@@ -90,7 +92,7 @@ _BackoffJitter = Annotated[
 ]
 
 
-class Backoff(Struct, frozen=True, forbid_unknown_fields=True):
+class Backoff(Struct, frozen=True):
     """The pace that the service recommends between attempts.
 
     The defaults add up to less than the default window for 15 attempts (1 + 2 + 4 + 8 + 16 +
@@ -103,7 +105,7 @@ class Backoff(Struct, frozen=True, forbid_unknown_fields=True):
     jitter: _BackoffJitter = 0.2
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+class Policy(Struct, frozen=True):
     """A whole policy, as it is in force for an instance."""
 
     failure_threshold: _Threshold = 15
@@ -167,17 +169,23 @@ def merge(*patches: PolicyPatch) -> dict[str, Any]:
     return merged
 
 
+def flat(policy: Policy | PolicyPatch) -> dict[str, Any]:
+    """Return every value by its dotted name: `window_ms`, `backoff.cap_ms`, `weights.dns`."""
+    values: dict[str, Any] = {}
+    for name, value in msgspec.to_builtins(policy).items():
+        if isinstance(value, dict) and value:
+            values |= {f"{name}.{entry}": inner for entry, inner in value.items()}
+        else:
+            values[name] = value
+    return values
+
+
 def sources(fleet: PolicyPatch, instance: PolicyPatch) -> dict[str, Source]:
-    """Say of each field where its value comes from."""
+    """Say of each value in force where it comes from, by its dotted name."""
+    own, shared = flat(instance), flat(fleet)
     return {
-        name: (
-            "instance"
-            if getattr(instance, name) is not UNSET
-            else "global"
-            if getattr(fleet, name) is not UNSET
-            else "default"
-        )
-        for name in Policy.__struct_fields__
+        name: "instance" if name in own else "global" if name in shared else "default"
+        for name in flat(apply(fleet, instance))
     }
 
 

@@ -46,6 +46,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "redis_timeout_ms": 500,
         "redis_pool_size": 16,
         "request_timeout_ms": 5000,
+        "drain_ms": 1000,
         "insecure": False,
     }
 

@@ -1,38 +1,17 @@
 """`sekring serve`: one replica of the service, with an embedded Valkey if no Redis is named."""
 
 import argparse
-import asyncio
-import contextlib
-import os
-import signal
-import socket
-import tempfile
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import msgspec
-import structlog
-from granian import Granian
-from granian.constants import Interfaces
-
-from sekring.errors import SettingsError, StoreUnavailable
-from sekring.http.runtime import DRAIN_FILE, claim_keyspace
-from sekring.settings import Settings, add_options, check_binding, load
-from sekring.store.embedded import Embedded
-from sekring.store.keys import Keyspace
-from sekring.store.redis import RedisLink
-from sekring.store.scripts import Scripts
-from sekring.telemetry import configure_logging
-from sekring.tokens import TokenBook
+from sekring.settings import add_options
 
 __all__ = ["register", "run"]
 
-#: What a worker may take to finish its requests before it is killed, in seconds.
-_WORKER_GRACE_S = 10
-
-_log = structlog.get_logger("sekring")
+_EXAMPLES = """\
+examples:
+  sekring serve
+  sekring serve --port 8080 --workers 2
+  SEKRING_REDIS_URL=redis://10.0.0.5:6379/0 sekring serve --host 0.0.0.0 --tokens-file tokens.toml
+"""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -41,6 +20,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "serve",
         help="serve the HTTP API",
         description="Serve the HTTP API. Every option has a variable of the same name.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser)
     parser.set_defaults(run=run)
@@ -52,95 +33,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         StartError: a setting, the tokens, the data folder or the keyspace forbids it.
     """
-    loaded = load(os.environ, vars(options))
-    settings = loaded.settings
-    configure_logging(settings.log_level, settings.log_format)
-    for warning in loaded.warnings:
-        _log.warning(warning)
-    has_tokens = bool(TokenBook.load(settings.tokens_file, settings.tokens))
-    if insecure := check_binding(settings, has_tokens=has_tokens):
-        _log.warning(insecure)
-    _check_port(settings)
-    with _redis(settings) as redis_url, tempfile.TemporaryDirectory(prefix="sekring-") as folder:
-        settings = msgspec.structs.replace(settings, redis_url=redis_url)
-        asyncio.run(_check_keyspace(settings))
-        os.environ.update(settings.as_environment())
-        os.environ[DRAIN_FILE] = f"{folder}/draining"
-        server = _Server(
-            "sekring.http.app:from_environment",
-            factory=True,
-            interface=Interfaces.ASGI,
-            address=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            respawn_failed_workers=True,
-            workers_kill_timeout=_WORKER_GRACE_S,
-            log_enabled=False,
-        )
-        server.drain_s = settings.drain_ms / 1000
-        server.on_startup(
-            lambda: _log.info("listening", url=_url(settings), workers=settings.workers)
-        )
-        server.serve()
-    _log.info("stopped")
-    return 0
+    from sekring.cli.server import serve  # noqa: PLC0415 - a web framework and a server
 
-
-class _Server(Granian):  # type: ignore[misc, valid-type]
-    """Lets `/ready` fail for a while after SIGTERM, so that a load balancer looks elsewhere."""
-
-    drain_s = 0.0
-
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Stop; after SIGTERM only when the drain is over, or at a second signal."""
-        drain_file = Path(os.environ[DRAIN_FILE])
-        if args[:1] != (signal.SIGTERM,) or self.drain_s == 0 or drain_file.exists():
-            super().signal_handler_interrupt(*args, **kwargs)
-            return
-        drain_file.touch()
-        _log.info("draining", seconds=self.drain_s)
-        timer = threading.Timer(self.drain_s, super().signal_handler_interrupt)
-        timer.daemon = True
-        timer.start()
-
-
-@contextlib.contextmanager
-def _redis(settings: Settings) -> Iterator[str]:
-    if settings.redis_url is not None:
-        yield settings.redis_url
-        return
-    with Embedded(settings.data_dir) as embedded:
-        _log.info("embedded valkey started", data_dir=str(settings.data_dir))
-        yield embedded.url
-
-
-async def _check_keyspace(settings: Settings) -> None:
-    """Find a wrong partition count before any process serves; an absent Redis may come later."""
-    assert settings.redis_url is not None  # noqa: S101 - `run` has just set it
-    link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms, pool_size=1)
-    try:
-        await claim_keyspace(
-            Scripts(link, Keyspace(settings.key_prefix, settings.partitions)), settings.partitions
-        )
-    except StoreUnavailable as error:
-        _log.warning("redis is not there yet", error=str(error))
-    finally:
-        await link.close()
-
-
-def _check_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise SettingsError(
-                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-                "Choose another with SEKRING_PORT or --port."
-            ) from None
-
-
-def _url(settings: Settings) -> str:
-    host = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return serve(vars(options))

@@ -1,0 +1,58 @@
+"""`sekring health`: the fleet in figures."""
+
+import argparse
+
+from sekring.cli.api import Api
+from sekring.cli.exits import Exit
+from sekring.cli.options import add_command
+from sekring.cli.tables import print_facts, print_json, print_line
+from sekring.guide import HealthData
+
+__all__ = ["register", "run"]
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "health",
+        help="show the fleet in figures",
+        description="Show the fleet in figures.\n\n"
+        "Exits 0 when the service answered, however the fleet is, and 3 when it did not.",
+        examples="  sekring health\n  sekring health --json | jq .data.health_score",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask and show."""
+    with Api.of(options) as api:
+        answer = api.health()
+    if options.json:
+        print_json(answer.body)
+        return Exit.DONE
+    figures = answer.value.data
+    print_line(f"{answer.value.message} ({api.url})", style="bold")
+    if figures.degraded:
+        print_line(
+            "Degraded: Redis is not reachable, the figures are this replica's own.", style="red"
+        )
+    print_facts(_facts(figures))
+    return Exit.DONE
+
+
+def _facts(figures: HealthData) -> list[tuple[str, str]]:
+    refusing = f"{figures.circuit_breaker_activations:,}"
+    if figures.forced_open:
+        refusing += f" ({figures.forced_open:,} forced by an operator)"
+    return [
+        ("Health score", f"{figures.health_score} of 100"),
+        ("Instances", f"{figures.total_instances:,}"),
+        ("Connected", f"{figures.active_connections:,}"),
+        ("Connecting", f"{figures.connecting:,}"),
+        ("Breakers open", refusing),
+        ("Breakers half-open", f"{figures.half_open:,}"),
+        ("Breakers disabled", f"{figures.disabled:,}"),
+        ("Recent failures", f"{figures.total_recent_failures:,}"),
+        ("Retry attempts", f"{figures.total_retry_attempts:,}"),
+    ]
