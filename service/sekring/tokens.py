@@ -18,7 +18,16 @@ from msgspec import Struct
 
 from sekring.errors import SettingsError
 
-__all__ = ["ANYONE", "Caller", "NewToken", "Permission", "Role", "TokenBook", "TokenEntry"]
+__all__ = [
+    "ANYONE",
+    "Caller",
+    "NewToken",
+    "Permission",
+    "Role",
+    "TokenBook",
+    "TokenEntry",
+    "token_id_of",
+]
 
 _TOKEN = re.compile(r"skr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _HASH = re.compile(r"[0-9a-f]{8}:[0-9a-f]{64}")
@@ -126,26 +135,34 @@ class TokenBook:
             SettingsError: one of them cannot be read; says where.
         """
         entries = list(_from_file(file)) if file else []
+        if file and not entries:
+            raise SettingsError(
+                f"SEKRING_TOKENS_FILE: {file} has no token, which would let everybody in; "
+                "`sekring token new --role operator` prints an entry."
+            )
         if inline:
             entries += [_from_words(words) for words in re.split(r"[\s,]+", inline.strip())]
         return cls(entries)
 
     def caller_of(self, token: str) -> Caller | None:
         """Return whose token this is; `None` if nobody's."""
-        match = _TOKEN.fullmatch(token)
-        entry = self._entries.get(match[1]) if match else None
+        entry = self._entries.get(token_id_of(token) or "")
         # Hashing and comparing in every case: the time tells nothing about which ids exist.
         known = entry.hash.partition(":")[2] if entry else "0" * 64
         if not hmac.compare_digest(_digest(token), known) or entry is None:
             return None
         return Caller(entry.name, entry.role)
 
-    def caller_named(self, name: str) -> Caller | None:
-        """Return the caller of that name, if such a token (still) exists."""
-        for entry in self._entries.values():
-            if entry.name == name:
-                return Caller(entry.name, entry.role)
-        return None
+    def caller_with_id(self, token_id: str) -> Caller | None:
+        """Return the caller whose token has that id, if such a token (still) exists."""
+        entry = self._entries.get(token_id)
+        return Caller(entry.name, entry.role) if entry else None
+
+
+def token_id_of(token: str) -> str | None:
+    """Return the id in a token, which is no secret; `None` if it is no token."""
+    match = _TOKEN.fullmatch(token)
+    return match[1] if match else None
 
 
 def _digest(token: str) -> str:

@@ -3,24 +3,31 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 
 from sekring import __version__
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
+from sekring.http.errorpages import answer_reader
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
+from sekring.http.login import Login
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
-from sekring.http.problems import answer
+from sekring.http.reset import Reset
 from sekring.http.runtime import Runtime
+from sekring.http.views import Assets, Views
 from sekring.settings import Settings, load
 from sekring.telemetry import configure_logging
 
@@ -35,6 +42,7 @@ def create_app(settings: Settings) -> Litestar:
             the tokens cannot be read.
     """
     runtime = Runtime(settings)
+    views = Views()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -42,12 +50,26 @@ def create_app(settings: Settings) -> Litestar:
             yield
 
     app = Litestar(
-        route_handlers=[Guide, Attempts, Instances, Operations, PolicyRoutes, Builds, Probes],
-        dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
+        route_handlers=[
+            Guide,
+            Reset,
+            Attempts,
+            Instances,
+            Operations,
+            PolicyRoutes,
+            Builds,
+            Probes,
+            Login,
+            Assets,
+        ],
+        dependencies={
+            "runtime": Provide(lambda: runtime, sync_to_thread=False),
+            "views": Provide(lambda: views, sync_to_thread=False),
+        },
         guards=[authorize],
         middleware=[Limits(settings.request_timeout_ms)],
         before_send=[add_security_headers],
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answer_reader},
         plugins=[RawSchema()],
         lifespan=[lifespan],
         request_max_body_size=MAX_BODY_BYTES,
@@ -59,12 +81,31 @@ def create_app(settings: Settings) -> Litestar:
             # The description alone: viewers of it load their scripts from elsewhere. (An empty
             # list means all of them.)
             render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
-            openapi_router=Router("/schema", route_handlers=[], opt={NEEDS: None}),
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            # Or none, where the service has no tokens.
+            security=[{"token": []}, {}],
+            openapi_router=Router(
+                "/schema",
+                route_handlers=[],
+                opt={NEEDS: None},
+                include_in_schema=False,
+                after_request=_refuse_unknown,
+            ),
         ),
         logging_config=None,
     )
     app.state.runtime = runtime
+    app.state.views = views
     return app
+
+
+def _refuse_unknown(response: Response[Any]) -> Response[Any]:
+    """Have Litestar's own page for unknown paths below /schema replaced by our error."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFoundException
+    return response
 
 
 def from_environment() -> Litestar:

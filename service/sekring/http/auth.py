@@ -20,7 +20,14 @@ from sekring.http.runtime import Runtime
 from sekring.settings import is_loopback
 from sekring.tokens import ANYONE, Caller, Permission
 
-__all__ = ["SESSION_COOKIE", "SESSION_S", "Signer", "authorize", "may"]
+__all__ = [
+    "SESSION_COOKIE",
+    "SESSION_S",
+    "Signer",
+    "authorize",
+    "may",
+    "session_caller",
+]
 
 SESSION_COOKIE = "sekring_session"
 
@@ -110,8 +117,9 @@ def session_caller(connection: _Connection, runtime: Runtime) -> Caller | None:
     cookie = connection.cookies.get(SESSION_COOKIE)
     if not cookie or runtime.claim is None:
         return None
-    name = Signer(runtime.claim.secret).verify("session", cookie)
-    return runtime.tokens.caller_named(name) if name is not None else None
+    # The token's id, so that a login ends with its token.
+    token_id = Signer(runtime.claim.secret).verify("session", cookie)
+    return runtime.tokens.caller_with_id(token_id) if token_id is not None else None
 
 
 def _refuse_other_sites(connection: _Connection) -> None:

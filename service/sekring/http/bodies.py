@@ -11,6 +11,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
+from sekring.errors import InvalidInput
 from sekring.wire import BatchItem
 
 __all__ = ["JsonBody", "RawSchema"]
@@ -31,8 +32,12 @@ class JsonBody(AbstractDTO[T]):
             msgspec.ValidationError: a field is wrong.
             msgspec.DecodeError: it is no JSON.
             UnicodeDecodeError: a string in it is no UTF-8.
+            InvalidInput: lists or objects in it are nested a thousand deep.
         """
-        return msgspec.json.decode(value or b"{}", type=self.model_type)
+        try:
+            return msgspec.json.decode(value or b"{}", type=self.model_type)
+        except RecursionError:
+            raise InvalidInput("The body is nested too deeply.") from None
 
     @classmethod
     def create_for_field_definition(

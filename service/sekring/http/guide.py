@@ -1,19 +1,16 @@
 """The guide's routes, wire-compatible: existing clients and scripts go on unchanged."""
 
-from typing import Any
+from litestar import Controller, get
 
-from litestar import Controller, Request, get, post
-
-from sekring.guide import GuideError, Health, HealthData, ResetDone, Status, StatusData
-from sekring.http.examples import GUIDE_RESET, HEALTH, STATUS, documented
+from sekring.guide import GuideError, Health, HealthData, Status, StatusData
+from sekring.http.examples import HEALTH, STATUS, documented
 from sekring.http.options import GUIDE, NEEDS
-from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.runtime import Runtime
 from sekring.model import State, health_score
 from sekring.tokens import Permission
 
-__all__ = ["Guide", "reset_words"]
+__all__ = ["Guide"]
 
 _REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
 
@@ -86,33 +83,3 @@ class Guide(Controller):
             last_failure_detail=snapshot.last_failure_detail,
         )
         return Status("success", data)
-
-    @post(
-        "/reset-circuit-breaker/{instance_id:str}",
-        operation_id="resetCircuitBreaker",
-        summary="Reset one instance's breaker",
-        status_code=200,
-        opt={GUIDE: True, NEEDS: Permission.OPERATE},
-        responses=documented(ResetDone, GUIDE_RESET, 400, 401, 403, 409, 503, error=GuideError),
-    )
-    async def reset(
-        self, request: Request[Any, Any, Any], runtime: Runtime, instance_id: PathId
-    ) -> ResetDone:
-        """Close the breaker at once and clear failures and retries."""
-        done = await runtime.breaker.reset(instance_id, origin_of(request))
-        return ResetDone(
-            status="success",
-            message=reset_words(instance_id, done.was, known=done.known),
-            instance_id=instance_id,
-            was=done.was,
-            state=done.state,
-        )
-
-
-def reset_words(instance_id: str, was: State, *, known: bool) -> str:
-    """Say in a sentence what a reset did."""
-    if not known:
-        return f"Nothing is known of {instance_id}: its circuit breaker is closed."
-    if was is State.CLOSED:
-        return f"Circuit breaker for {instance_id} was closed; failures and retries are cleared."
-    return f"Circuit breaker for {instance_id} has been reset; it was {was}."

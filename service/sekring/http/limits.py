@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from litestar.middleware import ASGIMiddleware
 
+from sekring.errors import InvalidInput
 from sekring.http.options import DEADLINE_S, option_of
 from sekring.wire import Problem
 
@@ -64,6 +65,11 @@ class Limits(ASGIMiddleware):
                 status = message["status"]
             await send(message)
 
+        if b"//" in (scope.get("raw_path") or b"").partition(b"?")[0].lstrip(b"/"):
+            # It was routed as if the empty part were not there: an empty id is no other route.
+            raise InvalidInput(
+                "The path has an empty part: an instance_id is missing.", "instance_id"
+            )
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
         try:
             async with asyncio.timeout(deadline_s):

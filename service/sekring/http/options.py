@@ -5,13 +5,16 @@ from typing import Any, Final
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
-__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "option_of"]
+__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "PAGE", "option_of"]
 
 #: The permission that a route needs; `None` for everybody. An operator's, if it says nothing.
 NEEDS: Final = "needs"
 
 #: Whether it is one of the guide's: errors in the guide's form, a token as `access_token`.
 GUIDE: Final = "guide"
+
+#: Whether browsers get pages from it, for errors too.
+PAGE: Final = "page"
 
 #: Its deadline in seconds, where it may take longer than the others.
 DEADLINE_S: Final = "deadline_s"

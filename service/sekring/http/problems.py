@@ -32,7 +32,7 @@ from sekring.model import State
 from sekring.taxonomy import Kind, Protocol
 from sekring.wire import Outcome, Problem
 
-__all__ = ["answer", "problem_of"]
+__all__ = ["answer", "problem_of", "problem_of_request"]
 
 _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_input"),
@@ -43,6 +43,10 @@ _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
 )
 
 _ID_WORDS = "takes 1 to 128 of A-Z a-z 0-9 . _ : @ -"
+
+#: Fields that take any name a client may have chosen.
+_NAMES = frozenset({"attempt_id", "build", "gateway", "id"})
+_NAME_WORDS = "takes 1 to 128 printable ASCII characters without spaces"
 
 #: What a field with a fixed set of values takes.
 _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
@@ -57,6 +61,10 @@ _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
 #: Parameters that a handler has to call otherwise than the client.
 _PARAMETERS = MappingProxyType({"in_state": "state"})
 
+#: How the guide's paths begin: errors keep the guide's form where no route was found, too.
+_GUIDE_PATHS = ("/health", "/circuit-breaker-status", "/reset-circuit-breaker")
+
+_MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 
@@ -101,12 +109,18 @@ def _problem_of_http(error: HTTPException) -> Problem:
     return _problem(status.name.lower(), status, _http_words(error, status))
 
 
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer a request that ended in `error`: Litestar's handler for every exception."""
+def problem_of_request(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """Return what a client is told about `error`; for an unknown path, what is wrong with it."""
     problem = problem_of(error)
     if problem.status == HTTPStatus.NOT_FOUND and b"%2f" in _raw_path(request):
         # A slash in an id makes another path of it.
-        problem = _invalid(f"instance_id {_ID_WORDS}.", "instance_id")
+        return _invalid(f"instance_id {_ID_WORDS}.", "instance_id")
+    return problem
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a request that ended in `error`: Litestar's handler for every exception."""
+    problem = problem_of_request(request, error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("unexpected error", path=request.scope["path"], exc_info=error)
     headers = {}
@@ -116,7 +130,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         headers["Retry-After"] = "1"
     if isinstance(error, HTTPException) and error.headers:
         headers |= error.headers
-    if option_of(request.scope, GUIDE):
+    if _is_guides(request):
         return Response(
             GuideError(message=problem.detail, field=problem.field),
             status_code=problem.status,
@@ -157,6 +171,8 @@ def _validation_problem(error: ValidationException) -> Problem:
     message = str(extra.get("message") or error.detail)
     if message == "'data'":
         return _invalid("The body is missing: send a JSON object.", None)
+    if match := _MISSING_PARAMETER.match(message):
+        return _invalid(f"{match[1]} is missing: it goes in the query.", match[1])
     key = extra.get("key", "")
     return _invalid(*_split_path(f"{message} - at `$.{_PARAMETERS.get(key, key)}`"))
 
@@ -164,15 +180,19 @@ def _validation_problem(error: ValidationException) -> Problem:
 def _split_path(message: str) -> tuple[str, str | None]:
     """Turn msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` into a sentence and `a[0].b`."""
     what, _, path = message.partition(" - at `")
-    field: str | None = path.rstrip("`").removeprefix("$").removeprefix(".") or None
+    # `[...]` stands for a key that msgspec does not name.
+    path = path.rstrip("`").removeprefix("$").removeprefix(".").removesuffix("[...]")
+    field: str | None = path or None
     if match := _UNKNOWN_FIELD.match(what):
         field = f"{field}.{match[1]}" if field else match[1]
         return f"{field} is not a field of this request.", field
     if match := _MISSING_FIELD.match(what):
         field = f"{field}.{match[1]}" if field else match[1]
         return f"{field} is missing.", field
-    if "matching regex" in what and (field or "").endswith(("instance_id", "]")):
-        return f"{field or 'instance_id'} {_ID_WORDS}.", field or "instance_id"
+    if "matching regex" in what:
+        name = (field or "").rpartition(".")[2]
+        words = _NAME_WORDS if name in _NAMES else _ID_WORDS
+        return f"{field or 'instance_id'} {words}.", field or "instance_id"
     if what.startswith("Invalid enum value") and field:
         choices = ", ".join(_CHOICES.get(field.rpartition(".")[2], ()))
         got = what.removeprefix("Invalid enum value ")
@@ -184,9 +204,17 @@ def _split_path(message: str) -> tuple[str, str | None]:
 def _http_words(error: HTTPException, status: HTTPStatus) -> str:
     if status is HTTPStatus.NOT_FOUND:
         return "There is nothing at this path; /schema describes what there is."
+    if status is HTTPStatus.METHOD_NOT_ALLOWED and error.detail == status.phrase:
+        return f"This path takes {(error.headers or {}).get('allow')}."
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return "The body is larger than 1 MiB: split it."
     return error.detail or status.phrase
+
+
+def _is_guides(request: Request[Any, Any, Any]) -> bool:
+    if request.scope.get("route_handler") is None:
+        return request.scope["path"].startswith(_GUIDE_PATHS)
+    return bool(option_of(request.scope, GUIDE))
 
 
 def _raw_path(request: Request[Any, Any, Any]) -> bytes:

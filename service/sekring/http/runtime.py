@@ -27,6 +27,9 @@ __all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
 #: Environment variable with the path of a file that appears when the service is about to stop.
 DRAIN_FILE = "SEKRING_DRAIN_FILE"
 
+#: How often a server process looks whether its supervisor is still there, in seconds.
+_SUPERVISOR_PAUSE_S = 0.2
+
 #: How long to wait until Redis is tried again at the start, in seconds.
 _CLAIM_PAUSE_S = 0.5
 
@@ -60,6 +63,17 @@ class Runtime:
         self.claim: KeyspaceClaim | None = None
 
     @property
+    def secret(self) -> str:
+        """What all replicas of the keyspace sign with.
+
+        Raises:
+            StoreUnavailable: Redis was not reached yet since the start.
+        """
+        if self.claim is None:
+            raise StoreUnavailable("Redis has not been reached since this replica started.")
+        return self.claim.secret
+
+    @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
         drain_file = os.environ.get(DRAIN_FILE)
@@ -70,13 +84,15 @@ class Runtime:
         """Hold the connections, and sweep, for as long as the process serves."""
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
-        keeping = asyncio.create_task(self._keep())
+        tasks = [asyncio.create_task(self._keep())]
+        if DRAIN_FILE in os.environ:
+            tasks.append(asyncio.create_task(_end_with_the_supervisor()))
         try:
             yield
         finally:
-            keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._link.close()
             await self._bulk.close()
 
@@ -92,6 +108,15 @@ class Runtime:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
         await self.sweep.run()
+
+
+async def _end_with_the_supervisor() -> None:
+    """Stop if the process that started this one was killed: left alone, it would keep the port."""
+    supervisor = os.getppid()
+    while os.getppid() == supervisor:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(_SUPERVISOR_PAUSE_S)
+    _log.error("the supervisor is gone: stopping", pid=supervisor)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def claim_keyspace(scripts: Scripts, partitions: int) -> KeyspaceClaim:

@@ -1,0 +1,45 @@
+"""Errors for people: where a browser would show a page, it shows the error as one."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Request, Response
+from litestar.handlers.base import BaseRouteHandler
+from litestar.response import Redirect
+
+from sekring.errors import NotAuthenticated
+from sekring.http.browser import accepts_html
+from sekring.http.options import PAGE
+from sekring.http.problems import answer, problem_of_request
+from sekring.http.views import Views
+
+__all__ = ["answer_reader"]
+
+
+def answer_reader(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a request that ended in `error`, in the form that its sender reads.
+
+    A browser that has to log in is sent to do so, and comes back afterwards.
+    """
+    plain = answer(request, error)
+    if not accepts_html(request) or not _is_page(request):
+        return plain
+    path: str = request.scope["path"]
+    if isinstance(error, NotAuthenticated):
+        return Redirect(f"/login?{urlencode({'next': path})}", status_code=303)
+    problem = problem_of_request(request, error)
+    views: Views = request.app.state.views
+    return views.page(
+        request,
+        "error.html",
+        status=problem.status,
+        headers=dict(plain.headers),
+        problem=problem,
+        path=path,
+    )
+
+
+def _is_page(request: Request[Any, Any, Any]) -> bool:
+    """Tell whether a page belongs here: on a route with one, and where there is no route."""
+    handler: BaseRouteHandler | None = request.scope.get("route_handler")
+    return True if handler is None else bool(handler.opt.get(PAGE))

@@ -1,0 +1,94 @@
+"""The languages of the pages: which one a reader prefers, and the words in it (`words.toml`)."""
+
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import msgspec
+
+__all__ = ["Language", "Words", "preferred_language", "read_words"]
+
+Language = Literal["en", "id"]
+
+#: Length in ms of each unit, and its sign.
+_UNITS: Mapping[Language, tuple[tuple[int, str], ...]] = MappingProxyType(
+    {
+        "en": ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")),
+        "id": ((86_400_000, "hari"), (3_600_000, "jam"), (60_000, "mnt"), (1_000, "dtk")),
+    }
+)
+
+
+class Words:
+    """The catalogue in one language: `words("failures_of", count=3, threshold=15, window="…")`."""
+
+    def __init__(self, language: Language, catalogue: Mapping[str, str]) -> None:
+        """Speak `language`, in the words of `catalogue`."""
+        self.language = language
+        self._catalogue = catalogue
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return the words of `key`, filled in."""
+        return self._catalogue[key].format(**values)
+
+    def cause(self, name: str) -> str:
+        """Return a cause, or a kind of failure, in words; its name where it has none."""
+        return self._catalogue.get(f"cause_{name}", name)
+
+    def duration(self, ms: int) -> str:
+        """Return a length of time in its two largest units, rounded up: `9 min 58 s`."""
+        left = -(-max(0, ms) // 1000) * 1000
+        units = _UNITS[self.language]
+        largest = next((n for n, (length, _) in enumerate(units) if left >= length), 3)
+        parts = []
+        for length, sign in units[largest : largest + 2]:
+            count, left = divmod(left, length)
+            if count:
+                parts.append(f"{count} {sign}")
+        return " ".join(parts) or f"0 {units[-1][1]}"
+
+    def moment(self, at_ms: int, now_ms: int) -> str:
+        """Return a point in time, with its day unless that is today.
+
+        In UTC: the server does not know where the reader is.
+        """
+        at, now = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (at_ms, now_ms))
+        return at.strftime("%H:%M:%S UTC" if at.date() == now.date() else "%Y-%m-%d %H:%M:%S UTC")
+
+
+def read_words() -> dict[Language, Words]:
+    """Read the catalogue; it has every key in every language.
+
+    Raises:
+        msgspec.ValidationError: a key lacks a language.
+    """
+    text = importlib.resources.files("sekring.http").joinpath("words.toml").read_text("utf-8")
+    entries = msgspec.convert(tomllib.loads(text), dict[str, _Entry])
+    return {
+        language: Words(language, {key: getattr(entry, language) for key, entry in entries.items()})
+        for language in get_args(Language)
+    }
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    en: str
+    id: str
+
+
+def preferred_language(accept_language: str) -> Language:
+    """Return the language of ours that a browser prefers; English if it names none."""
+    best: tuple[float, Language] = (0, "en")
+    for entry in accept_language.lower().split(","):
+        tag, _, parameter = entry.partition(";")
+        primary = tag.strip().partition("-")[0]
+        try:
+            weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            continue
+        # `in` is what old systems call Indonesian.
+        if primary in {"en", "id", "in"} and weight > best[0]:
+            best = (weight, "en" if primary == "en" else "id")
+    return best[1]

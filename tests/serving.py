@@ -1,0 +1,146 @@
+"""`sekring serve` as users start it: its own process on a free port, on a Redis of the test."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from tests.servers import free_port, wait_until
+
+__all__ = ["ServiceProcess"]
+
+#: What the process gets of this process's environment; no SEKRING_* of a developer's shell.
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+#: How long a stop may take: the drain, the requests under way and the workers' own grace.
+_STOP_S = 20
+
+
+class ServiceProcess:
+    """One replica; `with ServiceProcess(redis.url, workers=2) as service: httpx.get(service.url)`.
+
+    Settings go by their names (`port`, `log_level`, …). Without a Redis URL the service starts its
+    embedded server; `data_dir` should then be set. A stopped or killed one can be started again:
+    port, settings and log stay.
+    """
+
+    def __init__(self, redis_url: str | None, **settings: object) -> None:
+        """Prepare a process; nothing is started yet."""
+        self.port = int(str(settings.setdefault("port", free_port())))
+        settings.setdefault("drain_ms", 0)
+        if redis_url is not None:
+            settings["redis_url"] = redis_url
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        handle, name = tempfile.mkstemp(prefix="sekring-service-", suffix=".log")
+        os.close(handle)
+        self._log = Path(name)
+        weakref.finalize(self, self._log.unlink, missing_ok=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is, by the name under which a browser without tokens may ask for it."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor, which is also its process group."""
+        assert self._process, "the service was not started"
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until `/ready` says so; `wait=False` where Redis is away."""
+        assert self._process is None, "the service runs already"
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        for name, value in self._settings.items():
+            shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
+            environment[f"SEKRING_{name.upper()}"] = shown
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sekring", "serve"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                # Its workers are in its group, so that `kill` leaves none behind.
+                start_new_session=True,
+            )
+        if wait:
+            wait_until(self.is_ready, f"sekring serve on port {self.port}", seconds=30)
+
+    def is_ready(self) -> bool:
+        """Tell whether it wants requests; fails with its log if it has ended."""
+        assert self._process, "the service was not started"
+        assert self._process.poll() is None, f"the service has ended:\n{self.log_text()}"
+        return self._answers("/ready")
+
+    def is_live(self) -> bool:
+        """Tell whether it answers at all."""
+        return self._answers("/live")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the supervisor a signal, SIGTERM for example."""
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = _STOP_S) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        assert self._process, "the service was not started"
+        code = self._process.wait(seconds)
+        self._process = None
+        return code
+
+    def stop(self) -> int | None:
+        """End it by SIGTERM; return its exit code, `None` if it did not run."""
+        if self._process is None:
+            return None
+        self._process.terminate()
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the service did not stop:\n{self.log_text()}") from None
+
+    def kill(self) -> None:
+        """End the supervisor and its workers by SIGKILL."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def log_text(self) -> str:
+        """Return everything that it has logged since the first start."""
+        return self._log.read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        """Start; a start that fails leaves no process behind."""
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
