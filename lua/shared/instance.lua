@@ -1,4 +1,4 @@
--- One instance: its keys, its record, and how the record is loaded and saved.
+-- One instance: its keys, its record as it was, and what is recorded of it.
 -- A script that includes this says before it whether it is `writing`; one that is not writes nothing.
 
 local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,

@@ -14,6 +14,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+
 from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.assemble import assemble, script_names
@@ -23,6 +24,7 @@ from sekring.store.redis import RedisLink
 from sekring.store.scripts import (
     DisableRequest,
     OverrideRequest,
+    PartitionTotals,
     PermitRequest,
     PolicyRequest,
     RefuseBuildRequest,
@@ -36,8 +38,8 @@ from sekring.store.scripts import (
     TripRequest,
 )
 from sekring.taxonomy import EFFECTS, Effect, Kind
-
-from tests.reference import Change, Instance
+from tests.reference import Instance
+from tests.reference_state import Change
 from tests.servers import RedisServer
 
 EXAMPLES: Final = int(os.environ.get("SEKRING_TEST_EXAMPLES", "2000"))
@@ -120,8 +122,9 @@ class Wait:
 
 @dataclass(frozen=True)
 class WaitForNext:
-    """Until just before, at, or after the next moment at which time changes anything."""
+    """Until just before, at, or after the next moment at which time changes the instance."""
 
+    instance: int
     offset: int
 
 
@@ -147,99 +150,200 @@ Step = (
 
 # ------------------------------------------------------------------------------- how it is drawn
 
-instances = st.integers(0, 2)
+#: Mostly one instance, so that much happens to it; the others show that nothing leaks over.
+instances = st.sampled_from([0, 0, 0, 0, 0, 1, 2])
 chances = st.sampled_from([0.0, 0.25, 0.9])
-spans = st.sampled_from([None, 1, 1_000, 5_000, 60_000])
-ages = st.sampled_from([0, 0, 0, 0, 1, 500, 999, 1_000, 1_001, 2_000, 5_000, 10_000, 2 * DAY])
+spans = st.sampled_from([None, 1_000, 5_000, 60_000])
 COUNTED: Final = [kind for kind in Kind if EFFECTS[kind] is Effect.COUNT]
+# Bans above all: what is terminal stays so for long, and little happens then.
+HELD: Final = [
+    *(kind for kind in Kind if EFFECTS[kind] is not Effect.COUNT),
+    *[Kind.TEMPORARY_BAN] * 6,
+]
 
 
 def subset(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-patches = subset(
-    {
-        "failure_threshold": st.integers(1, 6),
-        "window_ms": st.sampled_from([1_000, 2_000, 10_000, DAY]),
-        "cooldown_ms": st.sampled_from([1, 1_000, 5_000]),
-        "cooldown_factor": st.sampled_from([1.0, 1.5, 2.0]),
-        "cooldown_max_ms": st.sampled_from([6_000, 20_000]),
-        "probes": st.integers(0, 3),
-        "probe_ttl_ms": st.sampled_from([1_000, 3_000]),
-        "backoff": subset(
-            {
-                "base_ms": st.sampled_from([0, 100]),
-                "factor": st.sampled_from([1.0, 2.5]),
-                "cap_ms": st.sampled_from([100, 1_000]),
-                "jitter": st.sampled_from([0.0, 0.5, 1.0]),
-            }
-        ),
-        "stable_after_ms": st.sampled_from([0, 1, 1_000, 5_000]),
-        "success_clears": st.booleans(),
-        "weights": st.dictionaries(st.sampled_from(COUNTED[:4]), st.integers(0, 3), max_size=3),
-        "min_reporters": st.integers(1, 3),
-    }
-).map(lambda fields: msgspec.convert(fields, PolicyPatch))
+@st.composite
+def weighted(draw: st.DrawFn, choices: Sequence[st.SearchStrategy[Step]]) -> Step:
+    """One of `choices`. Unlike `one_of` it takes what is there several times more often."""
+    return draw(draw(st.sampled_from(choices)))
 
-#: The policy that an example begins with: small, so that little is needed for much to happen.
-first_patches = st.builds(
-    lambda threshold, window, probes, more: structs.replace(
-        more, failure_threshold=threshold, window_ms=window, probes=probes, cooldown_ms=1_000
+
+def patch(
+    always: dict[str, st.SearchStrategy[Any]], maybe: dict[str, st.SearchStrategy[Any]]
+) -> st.SearchStrategy[PolicyPatch]:
+    fields = st.fixed_dictionaries(
+        always, optional={name: values for name, values in maybe.items() if name not in always}
+    )
+    return fields.map(lambda drawn: msgspec.convert(drawn, PolicyPatch))
+
+
+#: Small figures, so that little is needed for much to happen.
+FIELDS: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "failure_threshold": st.integers(1, 6),
+    "window_ms": st.sampled_from([1_000, 2_000, 10_000, DAY]),
+    "cooldown_ms": st.sampled_from([1, 1_000, 5_000]),
+    "cooldown_factor": st.sampled_from([1.0, 1.5, 2.0]),
+    "cooldown_max_ms": st.sampled_from([6_000, 20_000]),
+    "probes": st.integers(0, 3),
+    "probe_ttl_ms": st.sampled_from([1_000, 3_000]),
+    "backoff": subset(
+        {
+            "base_ms": st.sampled_from([0, 100]),
+            "factor": st.sampled_from([1.0, 2.5]),
+            "cap_ms": st.sampled_from([100, 1_000]),
+            "jitter": st.sampled_from([0.0, 0.5, 1.0]),
+        }
     ),
-    st.integers(1, 4),
-    st.sampled_from([2_000, 10_000]),
-    st.integers(0, 3),
-    patches,
-)
+    "stable_after_ms": st.sampled_from([0, 1, 1_000, 5_000]),
+    "success_clears": st.booleans(),
+    "weights": st.dictionaries(st.sampled_from(COUNTED[:4]), st.integers(0, 3), max_size=3),
+    "min_reporters": st.integers(1, 3),
+}
+patches = patch({}, FIELDS)
 
-reports = st.builds(
-    Report,
-    instances,
-    st.sampled_from(["failure", "failure", "failure", "failure", "success", "success", "disconnected"]),
-    # Most failures count: else little ever trips.
-    st.one_of(*[st.sampled_from(COUNTED)] * 3, st.sampled_from(Kind)),
-    st.one_of(st.none(), st.none(), st.sampled_from(["r0", "r1", "r2"])),
-    st.sampled_from([None, None, "first", "last", "last", "unknown"]),
-    st.sampled_from([None, None, 0, 0, 0, -1, 1]),
-    ages,
-    st.sampled_from([1, 1_000, 30_000, 2 * DAY]),
-    st.sampled_from([None, "gw-1", "gw-2", "gw-3"]),
-    chances,
-)
 permits = st.builds(
     Permit,
     instances,
     st.sampled_from([None, None, None, "t0"]),
-    st.sampled_from([None, None, None, BUILD]),
+    st.sampled_from([None, None, BUILD]),
     chances,
 )
-moments = st.one_of(
-    st.builds(Wait, st.sampled_from([1, 10, 500, 999, 1_000, 3_000])),
-    st.builds(WaitForNext, st.sampled_from([-1, 0, 0, 1])),
+
+
+def reports(outcomes: list[str], kinds: list[Kind], *, ages: list[int]) -> st.SearchStrategy[Step]:
+    return st.builds(
+        Report,
+        instances,
+        st.sampled_from(outcomes),
+        st.sampled_from(kinds),
+        st.sampled_from([None, None, "r0", "r1", "r2"]),
+        st.sampled_from([None, "first", "last", "last", "unknown"]),
+        st.sampled_from([None, 0, 0, 0, 0, -1, 1]),
+        st.sampled_from(ages),
+        st.sampled_from([1, 1_000, 30_000, 2 * DAY]),
+        st.sampled_from([None, "gw-1", "gw-2", "gw-3"]),
+        chances,
+    )
+
+
+AGES: Final = [0, 0, 0, 1, 500, 999, 1_000, 1_001, 2_000, 5_000, 10_000, 2 * DAY]
+failures = reports(["failure"], COUNTED, ages=[0])
+aged_failures = reports(["failure"], COUNTED[:5], ages=AGES)
+holds = reports(["failure"], HELD, ages=[0, 0, 500])
+successes = reports(["success"], COUNTED[:1], ages=[0, 0, 0, 500, 2_000])
+endings = reports(["disconnected"], COUNTED[:1], ages=[0, 0, 0, 500])
+waits = st.builds(Wait, st.sampled_from([1, 10, 500, 999, 1_000, 3_000]))
+moments = st.builds(WaitForNext, instances, st.sampled_from([-1, 0, 0, 0, 1]))
+resets = st.builds(
+    Reset, instances, st.sampled_from([None, None, State.OPEN, State.DISABLED]), st.booleans()
 )
-rarities = st.one_of(
-    st.builds(Wait, st.sampled_from([20_000, DAY - 1, DAY, DAY + 1, 40 * DAY])),
-    st.builds(ClockBack, st.sampled_from([1, 1_500, 20_000])),
-    st.builds(
-        Reset, instances, st.sampled_from([None, None, State.OPEN, State.DISABLED]), st.booleans()
+trips = st.builds(Trip, instances, spans, st.sampled_from(["", "maintenance"]))
+disables = st.builds(Disable, instances, spans, st.sampled_from(["", "noisy"]))
+overrides = st.builds(Override, instances, st.none() | patches)
+fleet_policies = st.builds(FleetPolicy, patches)
+refusals = st.builds(
+    RefuseBuild,
+    st.sampled_from([None, "client_outdated", "client_outdated"]),
+    st.sampled_from([1_000, 30_000]),
+)
+rarities = weighted(
+    [
+        resets,
+        trips,
+        disables,
+        holds,
+        overrides,
+        fleet_policies,
+        st.builds(Wait, st.sampled_from([20_000, DAY - 1, DAY, DAY + 1, 40 * DAY])),
+        st.builds(ClockBack, st.sampled_from([1, 1_500, 20_000])),
+        refusals,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    policy: PolicyPatch
+    steps: list[Step]
+
+
+def theme(
+    fields: dict[str, st.SearchStrategy[Any]], *steps: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Example]:
+    """Examples that dwell on something: with `fields` in the policy, and mostly these steps."""
+    # The first step is what a shrinking example falls back to: it does nothing.
+    drawn = weighted([st.builds(Settle, instances), *steps, moments, waits, rarities])
+    return st.builds(Example, patch(fields, FIELDS), st.lists(drawn, min_size=12, max_size=50))
+
+
+SOON: Final = {"failure_threshold": st.integers(1, 2), "cooldown_ms": st.just(1_000)}
+LONG_WINDOW: Final = {"window_ms": st.sampled_from([10_000, 60_000])}
+
+THEMES: Final = {
+    "counting": theme(
+        {"failure_threshold": st.integers(2, 5), **LONG_WINDOW, "cooldown_ms": st.just(1_000)},
+        *[failures] * 4,
+        *[aged_failures] * 3,
+        permits,
+        successes,
+        endings,
     ),
-    st.builds(Trip, instances, spans, st.sampled_from(["", "maintenance"])),
-    st.builds(Disable, instances, spans, st.sampled_from(["", "noisy"])),
-    st.builds(Override, instances, st.one_of(st.none(), patches)),
-    st.builds(FleetPolicy, patches),
-    st.builds(
-        RefuseBuild, st.sampled_from([None, "client_outdated"]), st.sampled_from([1_000, 30_000])
+    "trip after trip": theme(
+        {**SOON, **LONG_WINDOW, "cooldown_factor": st.sampled_from([1.5, 2.0])},
+        *[failures] * 6,
+        *[moments] * 4,
+        st.builds(Wait, st.sampled_from([1_000, 3_000])),
     ),
-)
-#: The first one is what a shrinking example falls back to: it does nothing.
-steps = st.one_of(
-    st.builds(Settle, instances),
-    *[reports] * 5,
-    *[permits] * 3,
-    *[moments] * 3,
-    *[rarities] * 2,
-)
+    "half-open": theme(
+        {
+            **SOON,
+            "probes": st.integers(1, 3),
+            "min_reporters": st.just(1),
+            "stable_after_ms": st.sampled_from([1_000, 5_000]),
+        },
+        st.just(Trip(0, 1, "to half-open")),
+        failures,
+        *[permits] * 5,
+        *[successes] * 3,
+        *[endings] * 2,
+        *[moments] * 3,
+    ),
+    "held open, or let through": theme(
+        {**SOON, **LONG_WINDOW},
+        *[holds] * 5,
+        *[trips, disables, resets, permits] * 2,
+        *[failures, successes, moments] * 2,
+        refusals,
+    ),
+    "stable connections": theme(
+        {
+            "failure_threshold": st.just(4),
+            **LONG_WINDOW,
+            "success_clears": st.just(value=True),
+            "stable_after_ms": st.sampled_from([1, 1_000]),
+        },
+        *[failures, aged_failures] * 2,
+        permits,
+        *[successes] * 2,
+        *[moments] * 3,
+    ),
+    "changing policies": theme(
+        {**SOON, **LONG_WINDOW},
+        *[overrides, fleet_policies] * 2,
+        *[failures] * 4,
+        *[permits, successes, moments] * 2,
+    ),
+}
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> Example:
+    return draw(THEMES[draw(st.sampled_from(list(THEMES)))])
+
 
 # ---------------------------------------------------------------------------- how it is compared
 
@@ -259,11 +363,11 @@ class OneRoundTrip:
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
         self._digests = {name: client.script_load(assemble(name)) for name in script_names()}
-        self._waiting: list[tuple[tuple[object, ...], asyncio.Future[object]]] = []
+        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        command = ("EVALSHA", self._digests[script.name], len(keys), *keys, request)
+        command = (self._digests[script.name], len(keys), *keys, request)
         self._waiting.append((command, answer))
         return await answer
 
@@ -278,7 +382,7 @@ class OneRoundTrip:
         waiting, self._waiting = self._waiting, []
         with self.client.pipeline(transaction=False) as pipeline:
             for command, _ in waiting:
-                pipeline.execute_command(*command)
+                pipeline.evalsha(*command)
             for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
                 answer.set_result(reply)
 
@@ -308,7 +412,9 @@ class Comparison:
         for call, answer in zip(calls, answers, strict=True):
             assert answer == call.expected, f"after {call.after}"
 
-    def ask(self, method: Callable[..., Coroutine[Any, Any, Any]], request: Any, expected: Any) -> None:
+    def ask(
+        self, method: Callable[..., Coroutine[Any, Any, Any]], request: Any, expected: Any
+    ) -> None:
         self.calls.append(Call(self.after, partial(method, request), expected))
 
     def compare(self, *numbers: int) -> None:
@@ -338,60 +444,61 @@ class Comparison:
             self.ask(self.scripts.settle, request, None)
 
     async def do(self, step: Step) -> None:
+        """Do one step on both sides, and look at what has become of it."""
         self.after = repr(step)
+        match step:
+            case FleetPolicy():
+                await self._fleet_policy(step.patch)
+            case RefuseBuild():
+                await self._refuse_build(step)
+            case Wait() | WaitForNext() | ClockBack():
+                self._move_clock(step)
+            case _:
+                self._do_to_one(step)
+                self.compare(step.instance)
+                return
+        self.compare(*range(3))
+
+    def _do_to_one(
+        self, step: Permit | Report | Reset | Trip | Disable | Settle | Override
+    ) -> None:
+        instance = self.instances[step.instance]
         match step:
             case Permit():
                 self._permit(step)
             case Report():
                 self._report(step)
-            case Reset():
-                reset = ResetRequest(
-                    instance_id=self.instances[step.instance].instance_id,
-                    only_state=step.only_state,
-                    force=step.force,
-                    now_ms=self.clock,
-                )
-                expected = self.instances[step.instance].reset(reset, self.clock)
-                self.ask(self.scripts.reset, reset, expected)
-            case Trip():
-                instance = self.instances[step.instance]
-                self.ask(
-                    self.scripts.trip,
-                    TripRequest(
-                        instance_id=instance.instance_id,
-                        for_ms=step.for_ms,
-                        origin=Origin(reason=step.reason),
-                        now_ms=self.clock,
-                    ),
-                    instance.trip(step.for_ms, step.reason, self.clock),
-                )
-            case Disable():
-                instance = self.instances[step.instance]
-                self.ask(
-                    self.scripts.disable,
-                    DisableRequest(
-                        instance_id=instance.instance_id,
-                        for_ms=step.for_ms,
-                        origin=Origin(reason=step.reason),
-                        now_ms=self.clock,
-                    ),
-                    instance.disable(step.for_ms, step.reason, self.clock),
-                )
+            case Override():
+                self._override(step)
             case Settle():
                 self.compare(step.instance)
                 self.settle(step.instance)
-            case Override():
-                self._override(step)
-            case FleetPolicy():
-                self._fleet_policy(step.patch)
-            case RefuseBuild():
-                await self._refuse_build(step)
-            case Wait() | WaitForNext() | ClockBack():
-                self._move_clock(step)
-        if hasattr(step, "instance"):
-            self.compare(step.instance)
-        else:
-            self.compare(*range(3))
+            case Reset(_, only_state, force):
+                reset = ResetRequest(
+                    instance_id=instance.instance_id,
+                    only_state=only_state,
+                    force=force,
+                    now_ms=self.clock,
+                )
+                self.ask(self.scripts.reset, reset, instance.reset(reset, self.clock))
+            case Trip(_, for_ms, reason):
+                trip = TripRequest(
+                    instance_id=instance.instance_id,
+                    for_ms=for_ms,
+                    origin=Origin(reason=reason),
+                    now_ms=self.clock,
+                )
+                self.ask(self.scripts.trip, trip, instance.trip(for_ms, reason, self.clock))
+            case Disable(_, for_ms, reason):
+                disable = DisableRequest(
+                    instance_id=instance.instance_id,
+                    for_ms=for_ms,
+                    origin=Origin(reason=reason),
+                    now_ms=self.clock,
+                )
+                self.ask(
+                    self.scripts.disable, disable, instance.disable(for_ms, reason, self.clock)
+                )
 
     def _permit(self, step: Permit) -> None:
         instance = self.instances[step.instance]
@@ -448,16 +555,22 @@ class Comparison:
         )
         self.ask(self.scripts.set_override, request, expected=True)
 
-    def _fleet_policy(self, patch: PolicyPatch) -> None:
+    async def _fleet_policy(self, patch: PolicyPatch) -> None:
         """Each instance takes the fleet's policy when it is settled next: here at once."""
         self.settle(*range(3))
         self.fleet = StoredPolicy(self.fleet.version + 1, patch)
         for number, instance in enumerate(self.instances):
             instance.set_policy(self._policy(number), self.clock, own=False)
         request = PolicyRequest(
-            policy=msgspec.json.encode(self.fleet).decode(), version=self.fleet.version, now_ms=self.clock
+            policy=msgspec.json.encode(self.fleet).decode(),
+            version=self.fleet.version,
+            now_ms=self.clock,
         )
         self.ask(partial(self.scripts.set_policy, 0), request, expected=True)
+        # A sweep settles what is due: that has to be every instance.
+        await self.flush()
+        (totals,) = await self.redis.gather([self._totals()])
+        assert sorted(totals.due) == list(self._listed("all")), f"due after {self.after}"
         self.settle(*range(3))
 
     def _policy(self, number: int) -> Policy:
@@ -482,8 +595,8 @@ class Comparison:
         match step:
             case Wait(ms):
                 self.clock += ms
-            case WaitForNext(offset):
-                ahead = [at for each in self.instances for at in each.moments() if at > self.clock]
+            case WaitForNext(number, offset):
+                ahead = [at for at in self.instances[number].moments() if at > self.clock]
                 self.clock = int(max(self.clock, min(ahead, default=self.clock) + offset))
             case ClockBack(ms):
                 # What was due before has happened, whether anybody looked or not.
@@ -497,13 +610,10 @@ class Comparison:
         self.after = "the end"
         await self.flush()
         expected = self._sum([instance.totals() for instance in self.instances])
-        totals = partial(self.scripts.totals, 0, TotalsRequest(limit=100, now_ms=self.clock))
-        (stored,) = await self.redis.gather([totals])
+        (stored,) = await self.redis.gather([self._totals()])
         readings = await self.redis.gather(
             [
-                partial(
-                    self.scripts.snapshot, SnapshotRequest(instance_id=name, now_ms=self.clock)
-                )
+                partial(self.scripts.snapshot, SnapshotRequest(instance_id=name, now_ms=self.clock))
                 for name in stored.due
             ]
         )
@@ -514,7 +624,7 @@ class Comparison:
         assert corrected == expected, "totals, corrected for what is due"
         self.settle(*range(3))
         await self.flush()
-        (stored,) = await self.redis.gather([totals])
+        (stored,) = await self.redis.gather([self._totals()])
         assert self._sum([stored]) == expected, "totals, after settling"
         assert stored.due == ()
         labels = ["all", "open", "half_open", "forced_open", "disabled"]
@@ -526,10 +636,15 @@ class Comparison:
         )
         for instance, found in zip(self.instances, histories, strict=True):
             changes = [
-                Change(entry.at_ms, entry.action, entry.before, entry.after, entry.epoch, entry.cause)
+                Change(
+                    entry.at_ms, entry.action, entry.before, entry.after, entry.epoch, entry.cause
+                )
                 for entry in reversed(found)
             ]
             assert changes == instance.history[-100:]
+
+    def _totals(self) -> Callable[[], Coroutine[Any, Any, PartitionTotals]]:
+        return partial(self.scripts.totals, 0, TotalsRequest(limit=100, now_ms=self.clock))
 
     def _listed(self, label: str) -> Iterator[str]:
         for instance in self.instances:
@@ -573,19 +688,18 @@ def one_trip(redis_server: RedisServer) -> Iterator[OneRoundTrip]:
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(first=first_patches, sequence=st.lists(steps, min_size=15, max_size=60))
+@given(example=examples())
 def test_the_scripts_do_what_the_reference_does(
     runner: asyncio.Runner,
     shared_link: RedisLink,
     one_trip: OneRoundTrip,
-    first: PolicyPatch,
-    sequence: list[Step],
+    example: Example,
 ) -> None:
     async def compare() -> None:
         one_trip.client.flushdb()
         comparison = Comparison(one_trip, shared_link)
-        await comparison.do(FleetPolicy(first))
-        for step in sequence:
+        await comparison.do(FleetPolicy(example.policy))
+        for step in example.steps:
             await comparison.do(step)
         await comparison.compare_fleet()
 

@@ -1,0 +1,256 @@
+"""Each script's header, its text and its Python wrapper say the same."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import pytest
+from msgspec import Struct, structs
+
+from sekring.model import Admission, Origin, Snapshot, Verdict
+from sekring.policy import Policy
+from sekring.store import scripts as wrappers
+from sekring.store.assemble import assemble, read, script_names
+from sekring.store.keys import KEY_KINDS, Keyspace
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import (
+    ClaimRequest,
+    DisableRequest,
+    Forced,
+    KeyspaceClaim,
+    OverrideRequest,
+    PartitionTotals,
+    PermitRequest,
+    PolicyRequest,
+    Reading,
+    RefuseBuildRequest,
+    ReportRequest,
+    ResetDone,
+    ResetRequest,
+    Script,
+    Scripts,
+    SettleRequest,
+    SnapshotRequest,
+    TotalsRequest,
+    TripRequest,
+)
+from sekring.taxonomy import COUNTED_KINDS, Effect
+
+ID: Final = "6281234567890"
+
+#: Every script: a request with every field set, and the fields that its reply may hold.
+REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
+    "claim_keyspace": (ClaimRequest(partitions=64, secret="s"), KeyspaceClaim),
+    "disable": (DisableRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
+    "permit": (PermitRequest(instance_id=ID, build="b", origin=Origin()), Admission),
+    "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=1), None),
+    "report": (
+        ReportRequest(
+            instance_id=ID,
+            id="r",
+            outcome="failure",
+            effect=Effect.BAN,
+            kind="temporary_ban",
+            ban_ms=60_000,
+            gateway="gw",
+        ),
+        Verdict,
+    ),
+    "reset": (ResetRequest(instance_id=ID), ResetDone),
+    "set_override": (OverrideRequest(instance_id=ID, version=0), None),
+    "set_policy": (PolicyRequest(policy='{"version":1,"patch":{}}', version=1), None),
+    "settle": (SettleRequest(instance_id=ID), None),
+    "snapshot": (SnapshotRequest(instance_id=ID, with_failures=True), Reading),
+    "totals": (TotalsRequest(limit=10), PartitionTotals),
+    "trip": (TripRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
+}
+NAMES: Final = script_names()
+KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
+
+_KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d+) ([A-Z]+)\s+(\w+)\s+(.+?); (.+)$", re.MULTILINE)
+_FIELD_LINE = re.compile(r"^--         (\w+)(?:\s{2,}\S|$)", re.MULTILINE)
+_COMMENT = re.compile(r"--.*$", re.MULTILINE)
+
+
+class Recorder:
+    """Runs scripts on Redis and keeps what the wrapper gave it and what Redis answered."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self.keys: list[str] = []
+        self.request: dict[str, Any] = {}
+        self.answer: object = None
+
+    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+        self.answer = await self._link.run(script, keys, request)
+        self.keys = list(keys)
+        self.request = msgspec.msgpack.decode(request)
+        return self.answer
+
+
+async def call(name: str, link: RedisLink) -> Recorder:
+    """Call a script's wrapper as the service does."""
+    recorder = Recorder(link)
+    # One partition: what goes to all of them is one call then.
+    method = getattr(Scripts(recorder, Keyspace(partitions=1)), name)
+    arguments: list[Any] = [0] if "partition" in inspect.signature(method).parameters else []
+    await method(*arguments, REQUESTS[name][0])
+    return recorder
+
+
+def headed_keys(name: str) -> list[tuple[str, str, str]]:
+    """Return name, type and time to live of KEYS 1, 2, … as the header says."""
+    found = _KEY_LINE.findall(read(name))
+    assert [int(number) for number, *_ in found] == list(range(1, len(found) + 1))
+    return [(key, kind, ttl) for _, key, kind, _, ttl in found]
+
+
+def headed_fields(name: str) -> set[str]:
+    """Return the request's fields as the header says."""
+    header = read(name).partition("-- Returns")[0]
+    return set(_FIELD_LINE.findall(header.partition("-- ARGV")[2]))
+
+
+def body(name: str) -> str:
+    """Return the assembled script without its comments."""
+    return _COMMENT.sub("", assemble(name))
+
+
+def test_every_script_has_a_wrapper_and_every_wrapper_a_script() -> None:
+    methods = {name for name, _ in inspect.getmembers(Scripts, inspect.isfunction)}
+    assert {name for name in methods if not name.startswith("_")} == set(NAMES) == set(REQUESTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_keys_are_those_of_the_header(name: str, link: RedisLink) -> None:
+    recorder = await call(name, link)
+    headed = headed_keys(name)
+
+    assert len(recorder.keys) == len(headed)
+    for key, (word, kind, _) in zip(recorder.keys, headed, strict=True):
+        place = 1 if key.endswith(":keyspace") else 2
+        assert key.split(":")[place] == word.lower()
+        assert KINDS[word.lower()].type == kind
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_never_expires_is_one_that_must_not(name: str) -> None:
+    for word, _, ttl in headed_keys(name):
+        kind = KINDS[word.lower()]
+        assert ttl.startswith("never: ") == (kind.longest_ms is None)
+        assert (kind.longest_ms is None) == bool(kind.why)
+
+
+def test_a_key_has_the_same_words_in_every_header() -> None:
+    words: dict[str, set[str]] = {}
+    for name in NAMES:
+        # What a key is, and its time to live; "as TOTALS" needs TOTALS beside it.
+        for key, _, ttl in headed_keys(name):
+            if not ttl.startswith("as "):
+                words.setdefault(key, set()).add(ttl)
+    assert {key: ttls for key, ttls in words.items() if len(ttls) > 1} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
+    text, headed = body(name), headed_keys(name)
+    used = [int(place) for place in re.findall(r"KEYS\[(\d+)\]", text)]
+    used += [int(last) for last in re.findall(r"unpack\(KEYS, 1, (\d+)\)", text)]
+    assert max(used) == len(headed)
+    assert {int(place) for place in re.findall(r"ARGV\[(\d+)\]", text)} == {1}
+
+    # The names that a script gives to its keys are the header's, in the header's order.
+    named = []
+    for names, _ in re.findall(r"local ([A-Z, \n]+) =\s+(KEYS\[|unpack\(KEYS)", text):
+        named += re.findall(r"[A-Z]+", names)
+    assert named == [key for key, *_ in headed]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_request_has_the_fields_of_the_header(name: str) -> None:
+    assert headed_fields(name) == set(REQUESTS[name][0].__struct_fields__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_reads_no_other_fields_and_leaves_none_unread(name: str) -> None:
+    used = set(re.findall(r"\brequest\.(\w+)", body(name)))
+    headed = headed_fields(name)
+    # The shared parts serve all scripts and may read what this one's request has not.
+    own = set(re.findall(r"\brequest\.(\w+)", _COMMENT.sub("", read(name))))
+    assert own <= headed
+    assert headed <= used | {"now_ms"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_reply_has_the_fields_that_the_wrapper_expects(
+    name: str, link: RedisLink
+) -> None:
+    recorder = await call(name, link)
+    reply = REQUESTS[name][1]
+    promised = re.findall(r"^-- Returns (.+)$", read(name), re.MULTILINE)
+    assert len(promised) == 1
+    if reply is None:
+        assert promised[0].startswith("1")
+        assert recorder.answer in {0, 1}
+        return
+    assert isinstance(recorder.answer, bytes)
+    assert_fields(msgspec.msgpack.decode(recorder.answer), reply)
+    named = re.search(r"the fields of (\w+) \((sekring/\S+)\)", promised[0])
+    if named:
+        assert named[1] == reply.__name__
+        assert reply.__module__ == named[2].removesuffix(".py").replace("/", ".")
+
+
+#: What Python fills in, not the script.
+PYTHONS: Final = {"degraded"}
+
+
+def assert_fields(answer: dict[str, Any], reply: type[Struct]) -> None:
+    """Nothing is there that nobody reads, and nothing required is missing."""
+    assert set(answer) <= set(reply.__struct_fields__) - PYTHONS
+    required = {field.name for field in structs.fields(reply) if field.required}
+    assert required <= set(answer)
+    inner: dict[str, type[Struct]] = {"snapshot": Snapshot, "policy": Policy}
+    for field in set(inner) & set(answer):
+        assert_fields(answer[field], inner[field])
+
+
+def test_the_defaults_of_the_policy_are_those_of_the_wrapper() -> None:
+    block = re.search(r"local policy = (\{.*?\n  \})", assemble("permit"), re.DOTALL)
+    assert block
+    # A Lua table of numbers, booleans and tables is JSON but for its names and last commas.
+    as_json = re.sub(r"(\w+) =", r'"\1":', block[1])
+    as_json = re.sub(r",(\s*\})", r"\1", as_json)
+    written = msgspec.json.decode(as_json)
+    assert set(written) == set(Policy.__struct_fields__)
+    assert msgspec.convert(written, Policy) == Policy()
+
+
+async def test_the_defaults_of_the_policy_come_back_from_redis(scripts: Scripts) -> None:
+    reading = await scripts.snapshot(SnapshotRequest(instance_id=ID))
+    assert reading.policy == Policy()
+
+
+def test_the_kinds_that_count_are_in_the_same_order() -> None:
+    block = re.search(r"local KINDS = \{(.*?)\}", assemble("report"), re.DOTALL)
+    assert block
+    assert tuple(re.findall(r"'(\w+)'", block[1])) == COUNTED_KINDS
+
+
+def test_every_key_that_is_built_is_of_a_known_kind() -> None:
+    keyspace = Keyspace(partitions=1)
+    built = [*keyspace.instance(ID), keyspace.history(ID), keyspace.keyspace()]
+    built += [
+        getattr(keyspace, name)(0)
+        for name, method in inspect.getmembers(Keyspace, inspect.isfunction)
+        if "partition" in inspect.signature(method).parameters and not name.startswith("_")
+    ]
+    suffixes = {key.split(":")[1 if key.endswith(":keyspace") else 2] for key in built}
+    assert suffixes == set(KINDS)
+
+
+def test_the_module_offers_every_request_and_reply() -> None:
+    for request, _ in REQUESTS.values():
+        assert type(request).__name__ in wrappers.__all__
