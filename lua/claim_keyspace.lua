@@ -1,3 +1,4 @@
+#!lua
 -- claim_keyspace: fixes the partition count at the first use, and tells it (and the shared secret) ever after.
 --
 -- KEYS  1 KEYSPACE   hash    partitions and secret; never: another count would lose every instance

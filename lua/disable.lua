@@ -1,3 +1,4 @@
+#!lua
 -- disable: an operator switches the breaker off: it permits everything and still records.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

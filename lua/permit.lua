@@ -1,3 +1,4 @@
+#!lua
 -- permit: may this instance connect now? In half-open it takes a probe slot.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

@@ -1,3 +1,4 @@
+#!lua
 -- refuse_build: refuses permits to a build of the gateway that WhatsApp does not take (any more).
 --
 -- KEYS  1 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends

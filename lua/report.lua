@@ -1,3 +1,4 @@
+#!lua
 -- report: how an attempt, or a live connection, ended. Counts, trips, closes, re-opens.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
@@ -55,6 +56,8 @@ local function answer(why, tripped)
     why = why,
     state = s.state,
     failures = s.failures,
+    threshold = policy.failure_threshold,
+    retry_attempts = retries(s),
     tripped = tripped or false,
     retry_after_ms = retry_after_ms,
     epoch = s.epoch,

@@ -1,3 +1,4 @@
+#!lua
 -- reset: an operator, or a request for a QR code, closes the breaker at once and clears its counters.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

@@ -1,3 +1,4 @@
+#!lua
 -- set_override: sets, changes or removes an instance's own policy, and applies it to the instance at once.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

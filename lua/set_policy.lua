@@ -1,3 +1,4 @@
+#!lua
 -- set_policy: stores the fleet's policy in one partition, unless it holds the same or a newer version.
 --
 -- KEYS  1 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration

@@ -1,3 +1,4 @@
+#!lua
 -- settle: writes down what the passing of time has changed, and forgets an instance that was silent for a day.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- snapshot: an instance as it stands now. Changes nothing.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
@@ -46,6 +47,7 @@ return cmsgpack.pack({
     state = s.state,
     epoch = s.epoch,
     failures = s.failures,
+    failure_threshold = policy.failure_threshold,
     retry_attempts = retries(s),
     suppressed = s.suppressed,
     cause = some(s.cause),

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- totals: a partition's sums, and the instances that time has changed since they were summed.
 --
 -- KEYS  1 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any

@@ -1,3 +1,4 @@
+#!lua
 -- trip: an operator forces the breaker open, until a time or until a reset.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)

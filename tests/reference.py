@@ -64,6 +64,8 @@ class Instance(Remembered):
             why=why,
             state=self.state,
             failures=len(self.window),
+            threshold=self.policy.failure_threshold,
+            retry_attempts=max(0, self.attempts - 1),
             tripped=opened and request.outcome == "failure",
             retry_after_ms=self._remaining(now)
             if self.state in {State.OPEN, State.FORCED_OPEN}

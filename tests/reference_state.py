@@ -274,6 +274,7 @@ class Remembered:
             state=self.state,
             epoch=self.epoch,
             failures=len(self.window),
+            failure_threshold=self.policy.failure_threshold,
             retry_attempts=max(0, self.attempts - 1),
             suppressed=self.suppressed,
             cause=self.cause or None,

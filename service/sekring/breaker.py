@@ -87,6 +87,8 @@ class Breaker:
             kind=request.kind,
             why=verdict.why,
             failures=verdict.failures,
+            threshold=verdict.threshold,
+            retry_attempts=verdict.retry_attempts,
             state=verdict.state,
             tripped=verdict.tripped,
         )

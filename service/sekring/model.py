@@ -130,6 +130,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     why: Why
     state: State
     failures: int
+    #: As many open the breaker.
+    threshold: int
+    retry_attempts: int
     #: Whether this very report opened the breaker.
     tripped: bool
     #: When to attempt again: the time left while open (`None` if only a person can help), else
@@ -155,6 +158,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     state: State
     epoch: int
     failures: int
+    #: As many open the breaker, by the policy in force.
+    failure_threshold: int
     #: Attempts permitted since the last proven connection, less the first.
     retry_attempts: int
     #: Failures that were reported while open, since it opened.
@@ -191,11 +196,11 @@ class Transition(Struct, frozen=True, kw_only=True):
     instance_id: str
     at_ms: int
     #: trip, reopen, recover, half_open, close, reset, force_open, disable, enable, ban,
-    #: permanent, conflict, policy, forget
+    #: permanent, conflict, policy; of the fleet (instance `*`): policy, refuse_build, permit_build
     action: str
-    before: str
-    after: str
-    epoch: int
+    before: str = ""
+    after: str = ""
+    epoch: int = 0
     cause: str = ""
     actor: str = ""
     reason: str = ""

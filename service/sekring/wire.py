@@ -170,6 +170,8 @@ class BatchResult(Struct, frozen=True, kw_only=True):
     why: Why | UnsetType = UNSET
     state: State | UnsetType = UNSET
     failures: int | UnsetType = UNSET
+    threshold: int | UnsetType = UNSET
+    retry_attempts: int | UnsetType = UNSET
     tripped: bool | UnsetType = UNSET
     retry_after_ms: int | UnsetType | None = UNSET
     epoch: int | UnsetType = UNSET

@@ -17,7 +17,6 @@ from msgspec import structs
 
 from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
-from sekring.store.assemble import assemble, script_names
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.redis import RedisLink
@@ -362,8 +361,11 @@ class OneRoundTrip:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        self._digests = {name: client.script_load(assemble(name)) for name in script_names()}
+        self._digests: dict[str, str] = {}
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
+
+    def know(self, scripts: Sequence[Script]) -> None:
+        self._digests = {script.name: self.client.script_load(script.text) for script in scripts}
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()

@@ -83,6 +83,9 @@ class Recorder:
         self.request: dict[str, Any] = {}
         self.answer: object = None
 
+    def know(self, scripts: Sequence[Script]) -> None:
+        self._link.know(scripts)
+
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         self.answer = await self._link.run(script, keys, request)
         self.keys = list(keys)

@@ -1,7 +1,7 @@
 """`sekring status`: the breakers that are not closed, or everything about one."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sekring.cli.api import Api
 from sekring.cli.durations import in_words
@@ -21,9 +21,6 @@ __all__ = ["register", "run"]
 _SHOWN = (State.OPEN, State.FORCED_OPEN, State.HALF_OPEN, State.DISABLED)
 
 _HEADINGS = ("INSTANCE", "STATE", "TIME LEFT", "OPENED", ">FAILURES", "CAUSE")
-
-#: A listing asks for each row's own threshold up to so many rows; it takes a request each.
-_THRESHOLDS_MAX = 100
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -87,31 +84,31 @@ def _listing(api: Api, options: argparse.Namespace) -> Exit:
         print_json(listing.body)
         return Exit.DONE
     figures = api.health().value.data
-    _show(listing, states, _thresholds(api, listing.snapshots))
+    _show(listing, states)
     print_line(_totals(figures), style="dim")
     return Exit.DONE
 
 
-def _show(listing: Listing, states: Sequence[State], thresholds: Mapping[str, int]) -> None:
+def _show(listing: Listing, states: Sequence[State]) -> None:
     if not listing.snapshots:
         what = states[0] if len(states) == 1 else "open, forced open, half-open or disabled"
         print_line(f"No breaker is {what}.")
         return
     # Within a state in the order of the ids, where a person looks one up.
     ordered = sorted(listing.snapshots, key=lambda one: (states.index(one.state), one.instance_id))
-    print_table(_HEADINGS, (_row(one, thresholds.get(one.instance_id)) for one in ordered))
+    print_table(_HEADINGS, map(_row, ordered))
     if listing.more:
         print_line(f"There are more than these {len(ordered):,}: raise --limit.", style="yellow")
 
 
-def _row(snapshot: Snapshot, threshold: int | None) -> list[str]:
+def _row(snapshot: Snapshot) -> list[str]:
     opened = snapshot.opened_at_ms
     return [
         snapshot.instance_id,
         snapshot.state,
         _left(snapshot),
         "" if opened is None else relative(opened, snapshot.now_ms, coarse=True),
-        f"{snapshot.failures}" + (f"/{threshold}" if threshold else ""),
+        f"{snapshot.failures}/{snapshot.failure_threshold}",
         ": ".join(filter(None, (snapshot.cause, snapshot.reason))),
     ]
 
@@ -121,15 +118,6 @@ def _left(snapshot: Snapshot) -> str:
         return in_words(snapshot.remaining_ms)
     end = open_end(snapshot)
     return f"until {end}" if end else ""
-
-
-def _thresholds(api: Api, snapshots: Sequence[Snapshot]) -> dict[str, int]:
-    if len(snapshots) > _THRESHOLDS_MAX:
-        return {}
-    return {
-        one.instance_id: api.policy(one.instance_id).value.policy.failure_threshold
-        for one in snapshots
-    }
 
 
 def _totals(figures: HealthData) -> str:

@@ -88,6 +88,8 @@ VERDICT = Verdict(
     why="counted",
     state=State.OPEN,
     failures=15,
+    threshold=15,
+    retry_attempts=14,
     tripped=True,
     retry_after_ms=600_000,
     epoch=_EPOCH,
@@ -113,6 +115,7 @@ SNAPSHOT = Snapshot(
     state=State.OPEN,
     epoch=_EPOCH,
     failures=15,
+    failure_threshold=15,
     retry_attempts=14,
     suppressed=3,
     cause="failures",
@@ -276,7 +279,8 @@ def documented(
             data_container=answer,
             generate_examples=False,
             description="Done.",
-            examples=[Example(value=msgspec.to_builtins(example))],
+            # As the Struct that it is: of plain data Litestar drops what is null.
+            examples=[Example(value=example)],
         )
     }
     for status in statuses:

@@ -69,6 +69,14 @@ class RedisLink:
         self._pipeline: asyncio.Task[None] | None = None
         self._flush_planned = False
         self._digests: dict[str, str] = {}
+        self._scripts: tuple[Script, ...] = ()
+
+    def know(self, scripts: Sequence[Script]) -> None:
+        """Name all scripts: a server that lacks one is given all, so that it lacks no other.
+
+        Otherwise calls of two scripts in one pipeline could change places when one is repeated.
+        """
+        self._scripts = tuple(scripts)
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         """Run `script` on `keys` with one msgpack-encoded request.
@@ -162,8 +170,9 @@ class RedisLink:
         if not missing:
             return answers
         # The server was restarted or flushed: give it the scripts again, then repeat those calls.
-        texts = {script.text for place in missing if (script := batch[place].script)}
-        loads: list[tuple[str | bytes | int, ...]] = [("SCRIPT LOAD", text) for text in texts]
+        loads: list[tuple[str | bytes | int, ...]] = [
+            ("SCRIPT LOAD", script.text) for script in self._scripts
+        ]
         repeated = await self._round_trip(loads + [batch[place].command for place in missing])
         for place, answer in zip(missing, repeated[len(loads) :], strict=True):
             answers[place] = answer

@@ -218,6 +218,10 @@ class Script(Struct, frozen=True):
 class ScriptRunner(Protocol):
     """Runs a script, or any read-only command, on Redis (`sekring.store.redis`)."""
 
+    def know(self, scripts: Sequence[Script]) -> None:
+        """Take note of all scripts that `run` will be given."""
+        ...
+
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         """Run `script` and return Redis' answer."""
         ...
@@ -238,6 +242,8 @@ class Scripts:
         self._bulk = bulk or runner
         self._keyspace = keyspace
         self._scripts = {name: Script(name, assemble(name)) for name in script_names()}
+        for link in (self._runner, self._bulk):
+            link.know(tuple(self._scripts.values()))
         self._encoder = msgspec.msgpack.Encoder()
 
     async def permit(self, request: PermitRequest) -> Admission:
