@@ -4,11 +4,11 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from sekring.store.keys import KEY_KINDS, Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-
 from tests.servers import RedisServer
 
 

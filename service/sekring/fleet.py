@@ -15,15 +15,18 @@ from sekring.store.scripts import PartitionTotals, Reading, Scripts, SnapshotReq
 
 __all__ = ["Fleet", "Page", "ResetCounts"]
 
-#: Partitions that are asked at once for a page.
+#: Partitions that are asked at once for a page, at most.
 _PARTITIONS_AT_ONCE = 16
 
 #: Instances that are read or reset at once.
 _INSTANCES_AT_ONCE = 500
 
-#: Due instances that are corrected for in one partition's totals; more are only there while
-#: nobody has swept for a while.
-_DUE_MAX = 2_000
+#: Instances that are read for one page although they do not belong on it, at most.
+_PASSED_OVER_MAX = 1_000
+
+#: Due instances, in all partitions, that totals are corrected for. The sweep leaves far fewer. More
+#: are there only for seconds, after many connected or failed at once; then the sums lag that much.
+_DUE_MAX = 4_000
 
 #: How often totals are read again because something changed while they were being corrected.
 _TOTALS_TRIES = 3
@@ -61,8 +64,19 @@ class Fleet:
 
     async def totals(self) -> FleetTotals:
         """Return the sums over all instances, exact as of now."""
-        partitions = await asyncio.gather(*map(self._exact_totals, self._keyspace.all_partitions()))
-        return _sum(partitions)
+        request = TotalsRequest(limit=max(1, _DUE_MAX // self._keyspace.partitions))
+        stored = await asyncio.gather(
+            *(self._scripts.totals(number, request) for number in self._keyspace.all_partitions())
+        )
+        corrected: list[FleetTotals | PartitionTotals] = [part for part in stored if not part.due]
+        behind = [number for number, part in enumerate(stored) if part.due]
+        together = max(1, _INSTANCES_AT_ONCE // request.limit)
+        for first in range(0, len(behind), together):
+            some = behind[first : first + together]
+            corrected += await asyncio.gather(
+                *(self._corrected(number, stored[number], request) for number in some)
+            )
+        return _sum(corrected)
 
     async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
         """Return up to `limit` instances, all or those in `state`, behind `cursor`.
@@ -76,36 +90,28 @@ class Fleet:
         partition, after = self._start(cursor)
         # Closed instances are the rule and have no index of their own.
         label = "all" if state in {None, State.CLOSED} else str(state)
+        found: list[Snapshot] = []
+        read = 0
+        at_once = 1
         while partition < self._keyspace.partitions:
-            chosen = range(
-                partition, min(partition + _PARTITIONS_AT_ONCE, self._keyspace.partitions)
-            )
-            found = await asyncio.gather(
-                *(
-                    self._reads.page(number, label, after if number == partition else None, limit)
-                    for number in chosen
-                )
-            )
-            places = [
-                (number, instance_id)
-                for number, ids in zip(chosen, found, strict=True)
-                for instance_id in ids
-            ][:limit]
-            last = chosen[-1]
-            exhausted = len(places) < limit and last == self._keyspace.partitions - 1
-            if places or exhausted:
-                readings = await self._readings([instance_id for _, instance_id in places])
-                wanted = [
-                    reading.snapshot
-                    for reading in readings
-                    if reading.snapshot.known and state in {None, reading.snapshot.state}
-                ]
-                if exhausted:
-                    return Page(wanted, None)
-                if wanted or len(places) == limit:
-                    return Page(wanted, f"{places[-1][0]}:{places[-1][1]}")
-            partition, after = last + 1, None
-        return Page([], None)
+            room = limit - len(found)
+            chosen = range(partition, min(partition + at_once, self._keyspace.partitions))
+            places = await self._places(chosen, label, after, room)
+            readings = await self._readings([instance_id for _, instance_id in places])
+            found += [
+                reading.snapshot
+                for reading in readings
+                if reading.snapshot.known and state in {None, reading.snapshot.state}
+            ]
+            read += len(places)
+            if len(places) < room:  # all that there is in these partitions
+                partition, after = chosen[-1] + 1, None
+                at_once = min(2 * at_once, _PARTITIONS_AT_ONCE)
+            else:
+                partition, after = places[-1]
+                if len(found) == limit or read > limit + _PASSED_OVER_MAX:
+                    return Page(found, f"{partition}:{after}")
+        return Page(found, None)
 
     async def reset_named(self, instance_ids: Sequence[str], origin: Origin) -> ResetCounts:
         """Reset these instances; banned ones are left as they are."""
@@ -153,7 +159,7 @@ class Fleet:
             return 0, None
         number, _, after = cursor.partition(":")
         if (
-            not re.fullmatch(r"\d{1,4}", number)
+            not re.fullmatch(r"[0-9]{1,4}", number)
             or int(number) >= self._keyspace.partitions
             or not re.fullmatch(INSTANCE_ID_PATTERN, after)
         ):
@@ -162,19 +168,35 @@ class Fleet:
             )
         return int(number), after
 
+    async def _places(
+        self, partitions: range, label: str, after: str | None, limit: int
+    ) -> list[tuple[int, str]]:
+        """Return the first `limit` instances of these partitions: `after` is one of the first."""
+        found = await asyncio.gather(
+            *(
+                self._reads.page(number, label, after if number == partitions[0] else None, limit)
+                for number in partitions
+            )
+        )
+        return [
+            (number, instance_id)
+            for number, ids in zip(partitions, found, strict=True)
+            for instance_id in ids
+        ][:limit]
+
     async def _readings(self, instance_ids: Sequence[str]) -> list[Reading]:
         return await asyncio.gather(
             *(self._scripts.snapshot(SnapshotRequest(instance_id=name)) for name in instance_ids)
         )
 
-    async def _exact_totals(self, partition: int) -> FleetTotals:
+    async def _corrected(
+        self, partition: int, stored: PartitionTotals, request: TotalsRequest
+    ) -> FleetTotals:
         """Return a partition's sums, corrected for what time has changed since they were written.
 
         Reading writes nothing, so instances that are due are computed here. If the sums moved
         meanwhile (somebody wrote), the corrections may be in them already: then anew.
         """
-        request = TotalsRequest(limit=_DUE_MAX)
-        stored = await self._scripts.totals(partition, request)
         for _ in range(_TOTALS_TRIES):
             if not stored.due:
                 break

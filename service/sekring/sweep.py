@@ -24,6 +24,9 @@ __all__ = ["Sweep"]
 #: From the end of one sweep to the next, in seconds, give or take a fifth.
 _PAUSE_S = 0.5
 
+#: The same after one that found much to do: more is waiting.
+_PAUSE_BEHIND_S = 0.02
+
 #: Instances settled in one partition and sweep at most: the rest waits for the next one.
 _DUE_MAX = 100
 
@@ -44,22 +47,19 @@ class Sweep:
         self._reads = reads
         self._keyspace = keyspace
         self._policies = policies
-        self._horizon_ms = 0
-
-    def look_ahead(self, horizon_ms: int) -> None:
-        """Settle, in the next sweep, also what is due only within `horizon_ms`.
-
-        After a change of the fleet's policy other things are due than was written down; a new
-        window may have emptied, for example.
-        """
-        self._horizon_ms = max(self._horizon_ms, horizon_ms)
 
     async def run(self) -> None:
         """Sweep until cancelled; an unreachable Redis is tried again."""
         while True:
-            with contextlib.suppress(SekringError):
-                await self.once()
-            await asyncio.sleep(_PAUSE_S * random.uniform(0.8, 1.2))  # noqa: S311
+            settled = 0
+            try:
+                with contextlib.suppress(SekringError):
+                    settled = await self.once()
+            except Exception:  # noqa: BLE001 - nobody else would see it
+                # A fault of ours. The next sweep is made all the same: there is no other sweeper.
+                _log.exception("sweep failed")
+            pause_s = _PAUSE_S if settled < _AT_ONCE else _PAUSE_BEHIND_S
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
 
     async def once(self) -> int:
         """Sweep all partitions; return how many instances were settled."""
@@ -71,10 +71,6 @@ class Sweep:
         )
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
-        if self._horizon_ms:
-            horizon_ms, self._horizon_ms = self._horizon_ms, 0
-            for number in self._keyspace.all_partitions():
-                await self._settle(await self._reads.due_within(number, horizon_ms))
         if len({totals.policy_version for totals in partitions}) > 1:
             await self._policies.spread(await self._reads.fleet_policy())
             _log.info("fleet policy given to partitions that missed it")

@@ -79,7 +79,7 @@ EFFECTS: Mapping[Kind, Effect] = MappingProxyType(
     }
 )
 
-#: The kinds that count, in the order of their codes in Redis (`lua/shared/kinds.lua`).
+#: The kinds that count, in the order of their codes in Redis (`lua/shared/machine.lua`).
 COUNTED_KINDS: tuple[str, ...] = tuple(kind.value for kind in Kind if EFFECTS[kind] is Effect.COUNT)
 
 #: whatsmeow: `ConnectFailureReason`, stream errors and `TempBanReason` (101-106), by the

@@ -6,13 +6,17 @@ import sys
 from typing import Any, Literal
 
 import structlog
+from structlog.typing import EventDict
 
 __all__ = ["configure_logging", "trace_id_of"]
 
 LogFormat = Literal["auto", "json", "console"]
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-_NO_TRACE = "0" * 32
+#: Version 00 ends with the flags, later ones may go on, and there is no ff.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(-.*)?"
+)
 
 
 def configure_logging(level: str, form: str) -> None:
@@ -28,13 +32,16 @@ def configure_logging(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer = (
-        structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default shows the values of variables, and with them tokens.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     finish: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if not console:
-        finish.append(structlog.processors.format_exc_info)
+    finish.append(_escape_controls if console else structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -52,11 +59,24 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
 
 
+def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
+    """Leave nothing that moves a terminal's cursor: some values come with requests."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(
+                character if character.isprintable() else ascii(character)[1:-1]
+                for character in value
+            )
+    return event
+
+
 def trace_id_of(traceparent: str | None) -> str:
     """Return the trace id of a W3C `traceparent` header, or "" where there is none.
 
-    W3C Trace Context, section 3.2: version, trace id (32 hex digits, not all zero), parent id
-    (16) and flags (2), joined by dashes.
+    W3C Trace Context, section 3.2: version, trace id (32 hex digits), parent id (16), neither of
+    them all zero, and flags (2), joined by dashes.
     """
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    return match[1] if match and match[1] != _NO_TRACE else ""
+    if match is None or (match[2] and match[0].startswith("00")):
+        return ""
+    return match[1]

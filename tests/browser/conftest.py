@@ -26,9 +26,13 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser; without one the test is skipped, or fails where CI=true."""
+    """The browser; without one the test is skipped, or fails where CI=true.
+
+    It ends with the module: Playwright keeps an event loop running in the thread of the tests,
+    where those that come after start loops of their own.
+    """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         message = "chromium is missing (Debian: apt-get install chromium)"

@@ -9,6 +9,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from sekring import __version__
+from tests.conftest import check_keys
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
@@ -25,6 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         ServiceProcess(redis.url) as service,
     ):
         yield service
+        check_keys(redis)
 
 
 @pytest.fixture(scope="module")

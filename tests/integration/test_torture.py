@@ -22,6 +22,7 @@ from sekring.store.keys import Keyspace
 from sekring.store.scripts import ReportRequest
 from sekring.taxonomy import Effect
 from sekring.wire import InstancePage
+from tests.conftest import check_keys
 from tests.httpwire import Connection, raw_request
 from tests.reference import Instance
 from tests.servers import RedisServer, wait_until
@@ -243,6 +244,7 @@ async def torture(tmp_path: Path, reports: Sequence[Report], policy: dict[str, i
         set_policy(replicas.url, policy)
         tally = await send_all(reports, replicas.ports, chaos(replicas))
         print(f"\n{len(reports)} reports: {tally}")  # noqa: T201 - shown with -s
+        check_keys(redis)
         return seen_from_outside(replicas, tally)
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from litestar import Controller, Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
@@ -28,6 +30,15 @@ class Readiness(Struct, frozen=True):
 
 
 _READY = Readiness("ok", {"redis": Component("ok"), "server": Component("ok")})
+_DRAINING = Readiness("unavailable", {"redis": Component("ok"), "server": Component("draining")})
+_ANSWERS = documented(Readiness, _READY) | {
+    503: ResponseSpec(
+        Readiness,
+        generate_examples=False,
+        description="It stops soon, or Redis cannot be reached.",
+        examples=[Example(value=_DRAINING)],
+    )
+}
 
 
 class Probes(Controller):
@@ -50,7 +61,7 @@ class Probes(Controller):
         "/ready",
         operation_id="ready",
         summary="The replica wants requests",
-        responses=documented(Readiness, _READY, 503, error=Readiness),
+        responses=_ANSWERS,
     )
     async def ready(self, runtime: Runtime) -> Response[Any]:
         """Answer 503 before Redis was reached, and from SIGTERM on."""

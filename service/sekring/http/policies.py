@@ -12,7 +12,7 @@ from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.runtime import Runtime
 from sekring.policies import PolicyInForce
-from sekring.policy import Policy, PolicyPatch
+from sekring.policy import PolicyPatch
 from sekring.tokens import Permission
 from sekring.wire import BuildList, PolicyAnswer, RefusedBuildItem
 
@@ -55,10 +55,7 @@ class PolicyRoutes(Controller):
         data: Annotated[PolicyPatch, Body(examples=POLICY)],
     ) -> PolicyAnswer:
         """Send any subset of the fields; the others stay as they are."""
-        before = (await runtime.policies.fleet()).policy
-        changed = await runtime.policies.change_fleet(data, origin_of(request))
-        _settle_ahead(runtime, before)
-        return _answer(changed)
+        return _answer(await runtime.policies.change_fleet(data, origin_of(request)))
 
     @delete(
         "/policy",
@@ -70,10 +67,7 @@ class PolicyRoutes(Controller):
     )
     async def drop_fleet(self, request: Request[Any, Any, Any], runtime: Runtime) -> PolicyAnswer:
         """Remove everything that was set for the fleet; answers what is in force then."""
-        before = (await runtime.policies.fleet()).policy
-        changed = await runtime.policies.drop_fleet(origin_of(request))
-        _settle_ahead(runtime, before)
-        return _answer(changed)
+        return _answer(await runtime.policies.drop_fleet(origin_of(request)))
 
     @get(
         "/instances/{instance_id:str}/policy",
@@ -154,11 +148,6 @@ class Builds(Controller):
         """Lift the refusal of the build in the query; answers what is still refused."""
         await runtime.breaker.permit_build(build, origin_of(request))
         return await _refused(runtime)
-
-
-def _settle_ahead(runtime: Runtime, before: Policy) -> None:
-    """Have the sums follow the new policy soon, not when the old one would have moved them."""
-    runtime.sweep.look_ahead(max(before.window_ms, before.stable_after_ms, before.probe_ttl_ms))
 
 
 def _answer(policy: PolicyInForce) -> PolicyAnswer:

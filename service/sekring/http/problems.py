@@ -205,7 +205,8 @@ def _http_words(error: HTTPException, status: HTTPStatus) -> str:
     if status is HTTPStatus.NOT_FOUND:
         return "There is nothing at this path; /schema describes what there is."
     if status is HTTPStatus.METHOD_NOT_ALLOWED and error.detail == status.phrase:
-        return f"This path takes {(error.headers or {}).get('allow')}."
+        allowed = set((error.headers or {}).get("allow", "").split(", "))
+        return f"This path takes {', '.join(sorted(allowed - {'OPTIONS'}))}."
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return "The body is larger than 1 MiB: split it."
     return error.detail or status.phrase

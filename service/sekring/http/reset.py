@@ -27,7 +27,8 @@ _PATH = "/reset-circuit-breaker/{instance_id:str}"
 #: What the audit trail has as the reason.
 _OPENED = "address opened in a browser"
 
-_PAGE_ANSWERS = documented(ResetDone, GUIDE_RESET, 400, 403, 405, 409, 503, error=GuideError) | {
+_PAGE_ERRORS = (400, 401, 403, 405, 409, 503)
+_PAGE_ANSWERS = documented(ResetDone, GUIDE_RESET, *_PAGE_ERRORS, error=GuideError) | {
     200: ResponseSpec(str, description="The page.", media_type=MediaType.HTML)
 }
 

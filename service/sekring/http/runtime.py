@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import secrets
 import signal
 from collections.abc import AsyncIterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import structlog
@@ -85,8 +87,8 @@ class Runtime:
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [asyncio.create_task(self._keep())]
-        if DRAIN_FILE in os.environ:
-            tasks.append(asyncio.create_task(_end_with_the_supervisor()))
+        if supervisor := multiprocessing.parent_process():
+            tasks.append(asyncio.create_task(_end_with(supervisor)))
         try:
             yield
         finally:
@@ -110,12 +112,11 @@ class Runtime:
         await self.sweep.run()
 
 
-async def _end_with_the_supervisor() -> None:
+async def _end_with(supervisor: BaseProcess) -> None:
     """Stop if the process that started this one was killed: left alone, it would keep the port."""
-    supervisor = os.getppid()
-    while os.getppid() == supervisor:  # noqa: ASYNC110 - nobody tells
+    while supervisor.is_alive():  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(_SUPERVISOR_PAUSE_S)
-    _log.error("the supervisor is gone: stopping", pid=supervisor)
+    _log.error("the supervisor is gone: stopping", pid=supervisor.pid)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,6 +1,5 @@
 """What is read from Redis without a script: single commands that change nothing."""
 
-import time
 from typing import cast
 
 import msgspec
@@ -69,16 +68,6 @@ class Reads:
             "BYLEX", "LIMIT", 0, limit,
         )  # fmt: skip
         return [_text(member).partition(":")[2] for member in _list(found)]
-
-    async def due_within(self, partition: int, horizon_ms: int) -> list[str]:
-        """Return the ids of a partition that time alone changes within `horizon_ms` from now.
-
-        By this machine's clock: what that misses is settled when it is due.
-        """
-        until_ms = round(time.time() * 1000) + horizon_ms
-        key = self._keyspace.due(partition)
-        found = await self._link.read("ZRANGE", key, "-inf", until_ms, "BYSCORE")
-        return [_text(member) for member in _list(found)]
 
     async def history(self, instance_id: str, limit: int) -> list[Transition]:
         """Return an instance's latest transitions, newest first."""
