@@ -110,24 +110,25 @@ def test_a_stop_is_clean(redis: RedisServer, number: signal.Signals) -> None:
 
 
 def workers_of(service: ServiceProcess) -> set[int]:
-    """Return the server processes: the supervisor's children that have a child's work."""
+    """Return the server processes: the supervisor's children that were spawned as such."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,ppid=,stat=,args=", "-e"], capture_output=True, text=True, check=True
+        ["ps", "-e", "-ww", "-o", "pid=,ppid=,stat=,args="],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     rows = (line.split(maxsplit=3) for line in listed.splitlines())
     return {
         int(pid)
         for pid, parent, state, command in rows
-        if int(parent) == service.pid
-        and not state.startswith("Z")
-        and "resource_tracker" not in command
+        if int(parent) == service.pid and not state.startswith("Z") and "spawn_main" in command
     }
 
 
 def test_a_killed_worker_is_replaced(redis: RedisServer) -> None:
     with ServiceProcess(redis.url, workers=2) as service:
+        wait_until(lambda: len(workers_of(service)) == 2, "two workers")
         before = workers_of(service)
-        assert len(before) == 2
         killed = min(before)
 
         os.kill(killed, signal.SIGKILL)

@@ -11,11 +11,13 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 import redis
+from msgspec import structs
 
 from sekring.model import Origin
 from sekring.policies import Policies
@@ -38,6 +40,10 @@ SLOW_US = 5_000
 ROUNDS = 3
 
 PATIENCE_S = 120
+
+
+#: Nothing leaves the window, and no attempt is given up, while the tests go on.
+LASTING = PolicyPatch(window_ms=DAY_MS, cooldown_ms=DAY_MS, probe_ttl_ms=3_600_000)
 
 
 class Fleet(NamedTuple):
@@ -66,11 +72,9 @@ async def store(server: RedisServer) -> AsyncIterator[Store]:
     await link.close()
 
 
-async def settle_in(population: Population, server: RedisServer) -> None:
+async def settle_in(population: Population, server: RedisServer, policy: PolicyPatch) -> None:
     async with store(server) as there:
-        # Nothing leaves the window, and no attempt is given up, while the tests go on.
-        patch = PolicyPatch(window_ms=DAY_MS, cooldown_ms=DAY_MS, probe_ttl_ms=3_600_000)
-        await there.policies.change_fleet(patch, Origin())
+        await there.policies.change_fleet(policy, Origin())
         await population.settle_in(there.scripts)
 
 
@@ -88,7 +92,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, *, full: bool) -> Iterator[F
     """One population for all tests below; what changes it comes last."""
     population = POPULATIONS[full]
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        asyncio.run(settle_in(population, server))
+        asyncio.run(settle_in(population, server, LASTING))
         with ServiceProcess(server.url, request_timeout_ms=60_000) as service:
             yield Fleet(population, service, server)
 
@@ -176,6 +180,22 @@ def test_all_open_breakers_are_reset_at_once(fleet: Fleet) -> None:
         fleet.population.failures - 15 * fleet.population.tripped
     )
     assert health["total_instances"] == fleet.population.known
+
+
+def test_health_answers_while_much_is_due(tmp_path: Path, *, full: bool) -> None:
+    """Everybody connected at once, so everybody's success is credited at once; nobody has swept."""
+    population = Population(POPULATIONS[full].known, failing=0, tripped=0)
+    with RedisServer(tmp_path) as server:
+        policy = structs.replace(LASTING, stable_after_ms=1)
+        asyncio.run(settle_in(population, server, policy))
+        with (
+            ServiceProcess(server.url) as service,
+            httpx.Client(base_url=service.url, timeout=PATIENCE_S) as http,
+        ):
+            for _ in range(10):
+                data = http.get("/health").raise_for_status().json()["data"]
+                assert data["total_instances"] == population.known
+                assert data["active_connections"] == population.connected
 
 
 def read_everything(http: httpx.Client) -> None:
