@@ -19,7 +19,7 @@
 --         force       lift a ban as well
 --         origin      {actor, reason, source, trace_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of ResetDone (sekring/store/scripts.py)
+-- Returns msgpack: the fields of ResetDone (sekring/store/contract.py)
 
 local writing = true
 -- include: request audit policy instance machine registry

@@ -17,7 +17,7 @@
 --         instance_id
 --         with_failures   whether to list the window's failures
 --         now_ms          tests only
--- Returns msgpack: the fields of Reading (sekring/store/scripts.py)
+-- Returns msgpack: the fields of Reading (sekring/store/contract.py)
 
 local writing = false
 -- include: request audit policy instance machine registry

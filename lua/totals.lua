@@ -7,7 +7,7 @@
 -- ARGV  1 request, msgpack:
 --         limit    due instances to name at most
 --         now_ms   tests only
--- Returns msgpack: the fields of PartitionTotals (sekring/store/scripts.py)
+-- Returns msgpack: the fields of PartitionTotals (sekring/store/contract.py)
 
 -- include: request
 

@@ -18,7 +18,7 @@
 --         for_ms   how long; without it, until a reset
 --         origin   {actor, reason, source, trace_id}
 --         now_ms   tests only
--- Returns msgpack: the fields of Forced (sekring/store/scripts.py)
+-- Returns msgpack: the fields of Forced (sekring/store/contract.py)
 
 local writing = true
 -- include: request audit policy instance machine registry

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sekring.store.scripts import PermitRequest, ReportRequest, Scripts
+from sekring.store.contract import PermitRequest, ReportRequest
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect, Kind
 
 __all__ = ["Population"]

@@ -8,7 +8,7 @@ import math
 
 from sekring.model import Admission, State, Verdict, Why
 from sekring.policy import Policy
-from sekring.store.scripts import Forced, PermitRequest, ReportRequest, ResetDone, ResetRequest
+from sekring.store.contract import Forced, PermitRequest, ReportRequest, ResetDone, ResetRequest
 from sekring.taxonomy import Effect
 from tests.reference_state import Remembered, first
 

@@ -10,8 +10,7 @@ from msgspec import Struct, structs
 from sekring.errors import InvalidInput, Refused
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
 from sekring.policy import Policy
-from sekring.store.reads import Reads
-from sekring.store.scripts import (
+from sekring.store.contract import (
     DisableRequest,
     Forced,
     PermitRequest,
@@ -19,10 +18,11 @@ from sekring.store.scripts import (
     ReportRequest,
     ResetDone,
     ResetRequest,
-    Scripts,
     SnapshotRequest,
     TripRequest,
 )
+from sekring.store.reads import Reads
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
 from sekring.wire import OutcomeBody
 

@@ -9,11 +9,12 @@ from msgspec import Struct, structs
 from sekring.breaker import Breaker
 from sekring.errors import InvalidInput, Refused
 from sekring.model import INSTANCE_ID_PATTERN, FleetTotals, Origin, Snapshot, State
+from sekring.store.contract import PartitionTotals, Reading, SnapshotRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
-from sekring.store.scripts import PartitionTotals, Reading, Scripts, SnapshotRequest, TotalsRequest
+from sekring.store.scripts import Scripts
 
-__all__ = ["Fleet", "Page", "ResetCounts"]
+__all__ = ["Fleet", "Page", "ResetCounts", "Totals"]
 
 #: Partitions that are asked at once for a page, at most.
 _PARTITIONS_AT_ONCE = 16
@@ -25,13 +26,21 @@ _INSTANCES_AT_ONCE = 500
 _PASSED_OVER_MAX = 1_000
 
 #: Due instances, in all partitions, that totals are corrected for. The sweep leaves far fewer. More
-#: are there only for seconds, after many connected or failed at once; then the sums lag that much.
+#: are there only for seconds, after many connected or failed at once; then the sums say they lag.
 _DUE_MAX = 4_000
 
 #: How often totals are read again because something changed while they were being corrected.
 _TOTALS_TRIES = 3
 
 _SUMS = FleetTotals.__struct_fields__
+
+
+class Totals(Struct, frozen=True):
+    """The sums over all instances."""
+
+    sums: FleetTotals
+    #: Time has changed more instances than could be corrected for: the sums lag by seconds.
+    lagging: bool
 
 
 class Page(Struct, frozen=True):
@@ -62,8 +71,8 @@ class Fleet:
         self._keyspace = keyspace
         self._breaker = breaker
 
-    async def totals(self) -> FleetTotals:
-        """Return the sums over all instances, exact as of now."""
+    async def totals(self) -> Totals:
+        """Return the sums over all instances, exact as of now unless they say that they lag."""
         request = TotalsRequest(limit=max(1, _DUE_MAX // self._keyspace.partitions))
         stored = await asyncio.gather(
             *(self._scripts.totals(number, request) for number in self._keyspace.all_partitions())
@@ -76,7 +85,8 @@ class Fleet:
             corrected += await asyncio.gather(
                 *(self._corrected(number, stored[number], request) for number in some)
             )
-        return _sum(corrected)
+        lagging = any(len(part.due) >= request.limit for part in stored)
+        return Totals(_sum(corrected), lagging)
 
     async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
         """Return up to `limit` instances, all or those in `state`, behind `cursor`.

@@ -23,6 +23,8 @@ class HealthData(Struct, frozen=True, kw_only=True):
     forced_open: int
     disabled: int
     degraded: bool
+    #: Time has changed more than could be counted right away: the sums lag by seconds.
+    lagging: bool
 
 
 class Health(Struct, frozen=True):

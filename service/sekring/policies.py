@@ -8,9 +8,10 @@ from msgspec import Struct
 from sekring.errors import StoreUnavailable
 from sekring.model import Origin
 from sekring.policy import Policy, PolicyPatch, Source, apply, merge, sources
+from sekring.store.contract import OverrideRequest, PolicyRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
-from sekring.store.scripts import OverrideRequest, PolicyRequest, Scripts
+from sekring.store.scripts import Scripts
 
 __all__ = ["Policies", "PolicyInForce"]
 

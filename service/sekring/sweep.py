@@ -15,9 +15,10 @@ import structlog
 
 from sekring.errors import SekringError
 from sekring.policies import Policies
+from sekring.store.contract import SettleRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
-from sekring.store.scripts import Scripts, SettleRequest, TotalsRequest
+from sekring.store.scripts import Scripts
 
 __all__ = ["Sweep"]
 

@@ -17,10 +17,7 @@ from msgspec import structs
 
 from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
-from sekring.store.keys import Keyspace
-from sekring.store.reads import Reads, StoredPolicy
-from sekring.store.redis import RedisLink
-from sekring.store.scripts import (
+from sekring.store.contract import (
     DisableRequest,
     OverrideRequest,
     PartitionTotals,
@@ -29,13 +26,15 @@ from sekring.store.scripts import (
     RefuseBuildRequest,
     ReportRequest,
     ResetRequest,
-    Script,
-    Scripts,
     SettleRequest,
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
 )
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import Script, Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind
 from tests.reference import Instance
 from tests.reference_state import Change

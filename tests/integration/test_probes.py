@@ -12,17 +12,17 @@ from msgspec import structs
 
 from sekring.model import Admission, Snapshot, State
 from sekring.policy import PolicyPatch
-from sekring.store.keys import Keyspace
-from sekring.store.reads import StoredPolicy
-from sekring.store.redis import RedisLink
-from sekring.store.scripts import (
+from sekring.store.contract import (
     OverrideRequest,
     PermitRequest,
     ReportRequest,
-    Scripts,
     SnapshotRequest,
     TripRequest,
 )
+from sekring.store.keys import Keyspace
+from sekring.store.reads import StoredPolicy
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect
 from tests.servers import RedisServer
 

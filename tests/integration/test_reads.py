@@ -9,19 +9,19 @@ import redis
 from sekring.model import State
 from sekring.policy import PolicyPatch
 from sekring.store.assemble import assemble
-from sekring.store.keys import Keyspace
-from sekring.store.reads import Reads, StoredPolicy
-from sekring.store.scripts import (
+from sekring.store.contract import (
     DisableRequest,
     OverrideRequest,
     PermitRequest,
     PolicyRequest,
     ReportRequest,
-    Scripts,
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
 )
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect
 from tests.servers import RedisServer
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from sekring.errors import StoreUnavailable
+from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
-from sekring.store.scripts import PermitRequest, ReportRequest, Scripts, SnapshotRequest
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect
 from tests.servers import RedisServer, free_port
 

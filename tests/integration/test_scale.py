@@ -29,7 +29,7 @@ from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.sweep import Sweep
 from tests.population import Population
-from tests.servers import RedisServer
+from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
 
 #: In CI, and with `--full`.
@@ -196,6 +196,9 @@ def test_health_answers_while_much_is_due(tmp_path: Path, *, full: bool) -> None
                 data = http.get("/health").raise_for_status().json()["data"]
                 assert data["total_instances"] == population.known
                 assert data["active_connections"] == population.connected
+            wait_until(
+                lambda: not http.get("/health").json()["data"]["lagging"], "the sweep", PATIENCE_S
+            )
 
 
 def read_everything(http: httpx.Client) -> None:

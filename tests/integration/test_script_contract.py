@@ -11,11 +11,9 @@ from msgspec import Struct, structs
 
 from sekring.model import Admission, Origin, Snapshot, Verdict
 from sekring.policy import Policy
-from sekring.store import scripts as wrappers
+from sekring.store import contract
 from sekring.store.assemble import assemble, read, script_names
-from sekring.store.keys import KEY_KINDS, Keyspace
-from sekring.store.redis import RedisLink
-from sekring.store.scripts import (
+from sekring.store.contract import (
     ClaimRequest,
     DisableRequest,
     Forced,
@@ -29,13 +27,14 @@ from sekring.store.scripts import (
     ReportRequest,
     ResetDone,
     ResetRequest,
-    Script,
-    Scripts,
     SettleRequest,
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
 )
+from sekring.store.keys import KEY_KINDS, Keyspace
+from sekring.store.redis import RedisLink
+from sekring.store.scripts import Script, Scripts
 from sekring.taxonomy import COUNTED_KINDS, Effect
 
 ID: Final = "6281234567890"
@@ -256,4 +255,4 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
 
 def test_the_module_offers_every_request_and_reply() -> None:
     for request, _ in REQUESTS.values():
-        assert type(request).__name__ in wrappers.__all__
+        assert type(request).__name__ in contract.__all__

@@ -18,8 +18,8 @@ import msgspec
 
 from sekring.model import Snapshot, State
 from sekring.policy import Policy
+from sekring.store.contract import ReportRequest
 from sekring.store.keys import Keyspace
-from sekring.store.scripts import ReportRequest
 from sekring.taxonomy import Effect
 from sekring.wire import InstancePage
 from tests.conftest import check_keys

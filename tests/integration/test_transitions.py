@@ -10,21 +10,21 @@ from msgspec import structs
 
 from sekring.model import Admission, Snapshot, State, Verdict
 from sekring.policy import PolicyPatch
-from sekring.store.keys import Keyspace
-from sekring.store.reads import Reads, StoredPolicy
-from sekring.store.scripts import (
+from sekring.store.contract import (
     DisableRequest,
     OverrideRequest,
     PermitRequest,
     ReportRequest,
     ResetDone,
     ResetRequest,
-    Scripts,
     SettleRequest,
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
 )
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import EFFECTS, Kind
 from tests.servers import RedisServer
 

@@ -184,6 +184,7 @@ HEALTH = Health(
         forced_open=0,
         disabled=0,
         degraded=False,
+        lagging=False,
     ),
 )
 STATUS = Status(

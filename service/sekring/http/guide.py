@@ -29,7 +29,8 @@ class Guide(Controller):
     )
     async def health(self, runtime: Runtime) -> Health:
         """Return exact sums over all instances; the cost does not grow with their number."""
-        totals = await runtime.fleet.totals()
+        fleet = await runtime.fleet.totals()
+        totals = fleet.sums
         refusing = totals.open + totals.forced_open
         data = HealthData(
             server_status="running",
@@ -49,6 +50,7 @@ class Guide(Controller):
             forced_open=totals.forced_open,
             disabled=totals.disabled,
             degraded=False,
+            lagging=fleet.lagging,
         )
         return Health("success", "Server is running", data)
 

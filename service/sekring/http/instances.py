@@ -25,7 +25,7 @@ from sekring.http.origin import origin_of
 from sekring.http.parameters import Limit, PathId
 from sekring.http.runtime import Runtime
 from sekring.model import Snapshot, State
-from sekring.store.scripts import Forced
+from sekring.store.contract import Forced
 from sekring.tokens import Permission
 from sekring.wire import (
     ForceAnswer,

@@ -17,10 +17,11 @@ from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.fleet import Fleet
 from sekring.policies import Policies
 from sekring.settings import Settings
+from sekring.store.contract import ClaimRequest, KeyspaceClaim
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
-from sekring.store.scripts import ClaimRequest, KeyspaceClaim, Scripts
+from sekring.store.scripts import Scripts
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
 

@@ -1,211 +1,43 @@
-"""One typed wrapper per Lua script.
-
-A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
-msgpack map. The request and reply Structs here and in `sekring.model` are that contract: a test
-holds them, the header of the script and the names that it uses together.
-"""
+"""One typed wrapper per Lua script; `sekring.store.contract` has the requests and replies."""
 
 import asyncio
-import random
-import secrets
 from collections.abc import Sequence
 from typing import Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
-from sekring.model import Admission, FleetTotals, Origin, Snapshot, State, Verdict
-from sekring.policy import Policy
+from sekring.model import Admission, Verdict
 from sekring.store.assemble import assemble, script_names
+from sekring.store.contract import (
+    ClaimRequest,
+    DisableRequest,
+    Forced,
+    KeyspaceClaim,
+    OverrideRequest,
+    PartitionTotals,
+    PermitRequest,
+    PolicyRequest,
+    Reading,
+    RefuseBuildRequest,
+    ReportRequest,
+    Request,
+    ResetDone,
+    ResetRequest,
+    SettleRequest,
+    SnapshotRequest,
+    TotalsRequest,
+    TripRequest,
+)
 from sekring.store.keys import Keyspace
-from sekring.taxonomy import Effect
 
 __all__ = [
-    "ClaimRequest",
-    "DisableRequest",
-    "Forced",
-    "KeyspaceClaim",
-    "OverrideRequest",
-    "PartitionTotals",
-    "PermitRequest",
-    "PolicyRequest",
-    "Reading",
-    "RefuseBuildRequest",
-    "ReportRequest",
-    "ResetDone",
-    "ResetRequest",
     "Script",
     "ScriptRunner",
     "Scripts",
-    "SettleRequest",
-    "SnapshotRequest",
-    "TotalsRequest",
-    "TripRequest",
 ]
 
 Reply = TypeVar("Reply")
-
-
-class _Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    #: Redis' clock in ms as a test wants it; production leaves it to Redis.
-    now_ms: int | None = None
-
-
-class PermitRequest(_Request, frozen=True, kw_only=True):
-    """`lua/permit.lua`."""
-
-    instance_id: str
-    token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
-    build: str | None = None
-    random: float = msgspec.field(default_factory=random.random)
-    origin: Origin | None = None
-
-
-class ReportRequest(_Request, frozen=True, kw_only=True):
-    """`lua/report.lua`."""
-
-    instance_id: str
-    id: str
-    outcome: str
-    effect: Effect | None = None
-    kind: str | None = None
-    detail: str | None = None
-    attempt_id: str | None = None
-    epoch: int | None = None
-    age_ms: int = 0
-    ban_ms: int | None = None
-    gateway: str | None = None
-    random: float = msgspec.field(default_factory=random.random)
-    origin: Origin | None = None
-
-
-class ResetRequest(_Request, frozen=True, kw_only=True):
-    """`lua/reset.lua`."""
-
-    instance_id: str
-    only_state: State | None = None
-    force: bool = False
-    origin: Origin | None = None
-
-
-class TripRequest(_Request, frozen=True, kw_only=True):
-    """`lua/trip.lua`."""
-
-    instance_id: str
-    for_ms: int | None = None
-    origin: Origin | None = None
-
-
-class DisableRequest(_Request, frozen=True, kw_only=True):
-    """`lua/disable.lua`."""
-
-    instance_id: str
-    for_ms: int | None = None
-    origin: Origin | None = None
-
-
-class SettleRequest(_Request, frozen=True, kw_only=True):
-    """`lua/settle.lua`."""
-
-    instance_id: str
-
-
-class SnapshotRequest(_Request, frozen=True, kw_only=True):
-    """`lua/snapshot.lua`."""
-
-    instance_id: str
-    with_failures: bool = False
-
-
-class OverrideRequest(_Request, frozen=True, kw_only=True):
-    """`lua/set_override.lua`."""
-
-    instance_id: str
-    policy: str | None = None
-    version: int
-    origin: Origin | None = None
-
-
-class PolicyRequest(_Request, frozen=True, kw_only=True):
-    """`lua/set_policy.lua`."""
-
-    policy: str
-    version: int
-    first: bool = False
-    origin: Origin | None = None
-
-
-class RefuseBuildRequest(_Request, frozen=True, kw_only=True):
-    """`lua/refuse_build.lua`."""
-
-    build: str
-    kind: str | None = None
-    for_ms: int | None = None
-    first: bool = False
-    origin: Origin | None = None
-
-
-class TotalsRequest(_Request, frozen=True, kw_only=True):
-    """`lua/totals.lua`."""
-
-    limit: int
-
-
-class ClaimRequest(_Request, frozen=True, kw_only=True):
-    """`lua/claim_keyspace.lua`."""
-
-    partitions: int
-    secret: str
-
-
-class ResetDone(Struct, frozen=True, kw_only=True):
-    """What a reset did. `done` is false where it changed nothing."""
-
-    instance_id: str
-    known: bool
-    was: State
-    state: State
-    epoch: int
-    done: bool
-    #: A ban forbade it.
-    banned: bool
-    ban_remaining_ms: int
-
-
-class Forced(Struct, frozen=True, kw_only=True):
-    """What an operator's trip or disable did; `remaining_ms` is `None` where it has no end."""
-
-    instance_id: str
-    was: State
-    state: State
-    epoch: int
-    remaining_ms: int | None = None
-
-
-class Reading(Struct, frozen=True, kw_only=True):
-    """An instance as it stands now, the policy in force, and its share in the totals."""
-
-    snapshot: Snapshot
-    policy: Policy
-    #: What the partition's totals hold for it.
-    accounted: FleetTotals
-    #: What they should hold now.
-    effective: FleetTotals
-
-
-class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
-    """A partition's sums, not corrected for what time has changed for the instances in `due`."""
-
-    due: tuple[str, ...] = ()
-    policy_version: int = 0
-
-
-class KeyspaceClaim(Struct, frozen=True, kw_only=True):
-    """What the keyspace was made with."""
-
-    partitions: int
-    #: Signs cookies and CSRF tokens; the same for every replica.
-    secret: str
 
 
 class Script(Struct, frozen=True):
@@ -325,7 +157,7 @@ class Scripts:
         return await self._run("claim_keyspace", keys, request, KeyspaceClaim)
 
     async def _on_instance(
-        self, name: str, instance_id: str, request: _Request, reply: type[Reply]
+        self, name: str, instance_id: str, request: Request, reply: type[Reply]
     ) -> Reply:
         return await self._run(name, self._keyspace.instance(instance_id), request, reply)
 
@@ -333,7 +165,7 @@ class Scripts:
         self,
         name: str,
         keys: Sequence[str],
-        request: _Request,
+        request: Request,
         reply: type[Reply],
         runner: ScriptRunner | None = None,
     ) -> Reply:
@@ -342,6 +174,6 @@ class Scripts:
         )
         return msgspec.msgpack.decode(cast("bytes", raw), type=reply)
 
-    async def _flag(self, name: str, keys: Sequence[str], request: _Request) -> bool:
+    async def _flag(self, name: str, keys: Sequence[str], request: Request) -> bool:
         raw = await self._runner.run(self._scripts[name], keys, self._encoder.encode(request))
         return raw == 1

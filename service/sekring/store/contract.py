@@ -1,0 +1,201 @@
+"""The contract with the Lua scripts: what each is asked, and what it answers.
+
+A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
+msgpack map. The Structs here and in `sekring.model` name the fields: a test holds them, the header
+of the script and the names that it uses together. All times are milliseconds.
+"""
+
+import random
+import secrets
+
+import msgspec
+from msgspec import Struct
+
+from sekring.model import FleetTotals, Origin, Snapshot, State
+from sekring.policy import Policy
+from sekring.taxonomy import Effect
+
+__all__ = [
+    "ClaimRequest",
+    "DisableRequest",
+    "Forced",
+    "KeyspaceClaim",
+    "OverrideRequest",
+    "PartitionTotals",
+    "PermitRequest",
+    "PolicyRequest",
+    "Reading",
+    "RefuseBuildRequest",
+    "ReportRequest",
+    "Request",
+    "ResetDone",
+    "ResetRequest",
+    "SettleRequest",
+    "SnapshotRequest",
+    "TotalsRequest",
+    "TripRequest",
+]
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every request may have."""
+
+    #: Redis' clock in ms as a test wants it; production leaves it to Redis.
+    now_ms: int | None = None
+
+
+class PermitRequest(Request, frozen=True, kw_only=True):
+    """`lua/permit.lua`."""
+
+    instance_id: str
+    token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
+    build: str | None = None
+    random: float = msgspec.field(default_factory=random.random)
+    origin: Origin | None = None
+
+
+class ReportRequest(Request, frozen=True, kw_only=True):
+    """`lua/report.lua`."""
+
+    instance_id: str
+    id: str
+    outcome: str
+    effect: Effect | None = None
+    kind: str | None = None
+    detail: str | None = None
+    attempt_id: str | None = None
+    epoch: int | None = None
+    age_ms: int = 0
+    ban_ms: int | None = None
+    gateway: str | None = None
+    random: float = msgspec.field(default_factory=random.random)
+    origin: Origin | None = None
+
+
+class ResetRequest(Request, frozen=True, kw_only=True):
+    """`lua/reset.lua`."""
+
+    instance_id: str
+    only_state: State | None = None
+    force: bool = False
+    origin: Origin | None = None
+
+
+class TripRequest(Request, frozen=True, kw_only=True):
+    """`lua/trip.lua`."""
+
+    instance_id: str
+    for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class DisableRequest(Request, frozen=True, kw_only=True):
+    """`lua/disable.lua`."""
+
+    instance_id: str
+    for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class SettleRequest(Request, frozen=True, kw_only=True):
+    """`lua/settle.lua`."""
+
+    instance_id: str
+
+
+class SnapshotRequest(Request, frozen=True, kw_only=True):
+    """`lua/snapshot.lua`."""
+
+    instance_id: str
+    with_failures: bool = False
+
+
+class OverrideRequest(Request, frozen=True, kw_only=True):
+    """`lua/set_override.lua`."""
+
+    instance_id: str
+    policy: str | None = None
+    version: int
+    origin: Origin | None = None
+
+
+class PolicyRequest(Request, frozen=True, kw_only=True):
+    """`lua/set_policy.lua`."""
+
+    policy: str
+    version: int
+    first: bool = False
+    origin: Origin | None = None
+
+
+class RefuseBuildRequest(Request, frozen=True, kw_only=True):
+    """`lua/refuse_build.lua`."""
+
+    build: str
+    kind: str | None = None
+    for_ms: int | None = None
+    first: bool = False
+    origin: Origin | None = None
+
+
+class TotalsRequest(Request, frozen=True, kw_only=True):
+    """`lua/totals.lua`."""
+
+    limit: int
+
+
+class ClaimRequest(Request, frozen=True, kw_only=True):
+    """`lua/claim_keyspace.lua`."""
+
+    partitions: int
+    secret: str
+
+
+class ResetDone(Struct, frozen=True, kw_only=True):
+    """What a reset did. `done` is false where it changed nothing."""
+
+    instance_id: str
+    known: bool
+    was: State
+    state: State
+    epoch: int
+    done: bool
+    #: A ban forbade it.
+    banned: bool
+    ban_remaining_ms: int
+
+
+class Forced(Struct, frozen=True, kw_only=True):
+    """What an operator's trip or disable did; `remaining_ms` is `None` where it has no end."""
+
+    instance_id: str
+    was: State
+    state: State
+    epoch: int
+    remaining_ms: int | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """An instance as it stands now, the policy in force, and its share in the totals."""
+
+    snapshot: Snapshot
+    policy: Policy
+    #: What the partition's totals hold for it.
+    accounted: FleetTotals
+    #: What they should hold now.
+    effective: FleetTotals
+
+
+class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
+    """A partition's sums, not corrected for what time has changed for the instances in `due`."""
+
+    due: tuple[str, ...] = ()
+    policy_version: int = 0
+
+
+class KeyspaceClaim(Struct, frozen=True, kw_only=True):
+    """What the keyspace was made with."""
+
+    partitions: int
+    #: Signs cookies and CSRF tokens; the same for every replica.
+    secret: str
