@@ -62,8 +62,10 @@ class Signer:
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()
 
 
-def authorize(connection: _Connection, handler: BaseRouteHandler) -> None:
+async def authorize(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Litestar's guard: find the caller, or refuse.
+
+    Nothing here waits, but Litestar would run a plain function in a thread, at a request's cost.
 
     Raises:
         NotAuthenticated: no token, or an unknown one.
