@@ -13,8 +13,9 @@ from sekring.store.contract import PartitionTotals, Reading, SnapshotRequest, To
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.wire import ResetsAnswer
 
-__all__ = ["Fleet", "Page", "ResetCounts", "Totals"]
+__all__ = ["Fleet", "Page", "Totals"]
 
 #: Partitions that are asked at once for a page, at most.
 _PARTITIONS_AT_ONCE = 16
@@ -32,6 +33,8 @@ _DUE_MAX = 4_000
 #: How often totals are read again because something changed while they were being corrected.
 _TOTALS_TRIES = 3
 
+_NONE_RESET = ResetsAnswer(requested=0, reset=0, unchanged=0, banned=0)
+
 _SUMS = FleetTotals.__struct_fields__
 
 
@@ -48,15 +51,6 @@ class Page(Struct, frozen=True):
 
     instances: list[Snapshot]
     cursor: str | None
-
-
-class ResetCounts(Struct, frozen=True):
-    """What became of a bulk reset."""
-
-    requested: int = 0
-    reset: int = 0
-    unchanged: int = 0
-    banned: int = 0
 
 
 class Fleet:
@@ -123,24 +117,24 @@ class Fleet:
                     return Page(found, f"{partition}:{after}")
         return Page(found, None)
 
-    async def reset_named(self, instance_ids: Sequence[str], origin: Origin) -> ResetCounts:
+    async def reset_named(self, instance_ids: Sequence[str], origin: Origin) -> ResetsAnswer:
         """Reset these instances; banned ones are left as they are."""
-        counts = ResetCounts()
+        counts = _NONE_RESET
         for first in range(0, len(instance_ids), _INSTANCES_AT_ONCE):
             some = instance_ids[first : first + _INSTANCES_AT_ONCE]
             counts = await self._reset(some, origin, None, counts)
         return counts
 
-    async def reset_all(self, state: State | None, origin: Origin) -> ResetCounts:
+    async def reset_all(self, state: State | None, origin: Origin) -> ResetsAnswer:
         """Reset every known instance, or every one that is in `state`."""
-        counts = ResetCounts()
+        counts = _NONE_RESET
         async for ids in self._all_ids(state):
             counts = await self._reset(ids, origin, state, counts)
         return counts
 
     async def _reset(
-        self, ids: Sequence[str], origin: Origin, only_state: State | None, counts: ResetCounts
-    ) -> ResetCounts:
+        self, ids: Sequence[str], origin: Origin, only_state: State | None, counts: ResetsAnswer
+    ) -> ResetsAnswer:
         async def one(instance_id: str) -> str:
             try:
                 done = await self._breaker.reset(instance_id, origin, only_state=only_state)
@@ -149,7 +143,7 @@ class Fleet:
             return "reset" if done.done else "unchanged"
 
         fates = await asyncio.gather(*map(one, ids))
-        return ResetCounts(
+        return ResetsAnswer(
             requested=counts.requested + len(ids),
             reset=counts.reset + fates.count("reset"),
             unchanged=counts.unchanged + fates.count("unchanged"),

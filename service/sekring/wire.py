@@ -270,7 +270,7 @@ class PolicyAnswer(Struct, frozen=True, kw_only=True):
 
 
 class RefusedBuildItem(Struct, frozen=True):
-    """A gateway build whose attempts are refused."""
+    """A gateway build whose attempts are refused, until a time by Redis' clock (ms)."""
 
     build: str
     kind: str

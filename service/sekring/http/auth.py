@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from sekring.errors import NotAllowed, NotAuthenticated, StoreUnavailable
+from sekring.errors import NotAllowed, NotAuthenticated
 from sekring.http.options import GUIDE, NEEDS
 from sekring.http.runtime import Runtime
 from sekring.settings import is_loopback
@@ -77,8 +77,7 @@ async def authorize(connection: _Connection, handler: BaseRouteHandler) -> None:
         return
     _refuse_other_sites(connection)
     runtime: Runtime = connection.app.state.runtime
-    if runtime.claim is None:
-        raise StoreUnavailable("Redis has not been reached since this replica started.")
+    runtime.claimed()
     caller = _caller(connection, handler, runtime)
     if not may(caller, needs):
         raise NotAllowed(

@@ -152,15 +152,8 @@ class Operations(Controller):
             raise InvalidInput("Send exactly one of instances, state and all.", "instances")
         origin = origin_of(request, data.reason)
         if data.instances is not None:
-            counts = await runtime.fleet.reset_named(data.instances, origin)
-        else:
-            counts = await runtime.fleet.reset_all(data.state, origin)
-        return ResetsAnswer(
-            requested=counts.requested,
-            reset=counts.reset,
-            unchanged=counts.unchanged,
-            banned=counts.banned,
-        )
+            return await runtime.fleet.reset_named(data.instances, origin)
+        return await runtime.fleet.reset_all(data.state, origin)
 
     @post(
         "/instances/{instance_id:str}/trip",

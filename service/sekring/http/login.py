@@ -7,7 +7,6 @@ from typing import Any
 from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.response import Redirect
 
-from sekring.errors import StoreUnavailable
 from sekring.http.auth import SESSION_COOKIE, SESSION_S, Signer, session_caller
 from sekring.http.forms import TOKEN_FIELD, Forms, is_https, kept_cookie
 from sekring.http.options import DEADLINE_S, NEEDS, PAGE
@@ -40,8 +39,8 @@ class Login(Controller):
     @get("/login", media_type=MediaType.HTML)
     async def show(self, request: _Request, runtime: Runtime, views: Views) -> Response[Any]:
         """Show the form, or who is logged in."""
-        if runtime.tokens and runtime.claim is None:
-            raise StoreUnavailable("Redis has not been reached since this replica started.")
+        if runtime.tokens:
+            runtime.claimed()
         next_path = local_path(request.query_params.get("next"))
         known = not runtime.tokens or session_caller(request, runtime) is not None
         if known and next_path != _HERE:

@@ -14,7 +14,7 @@ from sekring.http.runtime import Runtime
 from sekring.policies import PolicyInForce
 from sekring.policy import PolicyPatch
 from sekring.tokens import Permission
-from sekring.wire import BuildList, PolicyAnswer, RefusedBuildItem
+from sekring.wire import BuildList, PolicyAnswer
 
 __all__ = ["Builds", "PolicyRoutes"]
 
@@ -157,5 +157,4 @@ def _answer(policy: PolicyInForce) -> PolicyAnswer:
 
 
 async def _refused(runtime: Runtime) -> BuildList:
-    builds = await runtime.reads.refused_builds()
-    return BuildList([RefusedBuildItem(item.build, item.kind, item.until_ms) for item in builds])
+    return BuildList(await runtime.reads.refused_builds())

@@ -65,16 +65,20 @@ class Runtime:
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
-    @property
-    def secret(self) -> str:
-        """What all replicas of the keyspace sign with.
+    def claimed(self) -> KeyspaceClaim:
+        """Return the claim on the keyspace, without which nothing is decided.
 
         Raises:
             StoreUnavailable: Redis was not reached yet since the start.
         """
         if self.claim is None:
             raise StoreUnavailable("Redis has not been reached since this replica started.")
-        return self.claim.secret
+        return self.claim
+
+    @property
+    def secret(self) -> str:
+        """What all replicas of the keyspace sign with; raises as `claimed` does."""
+        return self.claimed().secret
 
     @property
     def draining(self) -> bool:

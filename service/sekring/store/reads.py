@@ -9,8 +9,9 @@ from sekring.model import Transition
 from sekring.policy import PolicyPatch
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
+from sekring.wire import RefusedBuildItem
 
-__all__ = ["Reads", "RefusedBuild", "StoredPolicy"]
+__all__ = ["Reads", "StoredPolicy"]
 
 #: The fleet's own field in a partition's policies; no instance can have that name.
 _FLEET = "*"
@@ -21,14 +22,6 @@ class StoredPolicy(Struct, frozen=True):
 
     version: int = 0
     patch: PolicyPatch = PolicyPatch()
-
-
-class RefusedBuild(Struct, frozen=True):
-    """A gateway build that is refused until a time (Redis' clock, ms)."""
-
-    build: str
-    kind: str
-    until_ms: int
 
 
 class Reads:
@@ -76,14 +69,14 @@ class Reads:
         )
         return [_transition(entry) for entry in _list(found)]
 
-    async def refused_builds(self) -> list[RefusedBuild]:
+    async def refused_builds(self) -> list[RefusedBuildItem]:
         """Return the gateway builds that were refused and whose refusal may still last."""
         found = _list(await self._link.read("HGETALL", self._keyspace.builds(0)))
         flat = [_text(item) for item in found]
         refused = []
         for build, refusal in zip(flat[::2], flat[1::2], strict=True):
             kind, _, until_ms = refusal.rpartition(" ")
-            refused.append(RefusedBuild(build, kind, int(until_ms)))
+            refused.append(RefusedBuildItem(build, kind, int(until_ms)))
         return refused
 
     async def _policy(self, key: str, field: str) -> StoredPolicy:
