@@ -13,20 +13,23 @@
 --      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
---      13 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends
+--      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+--      14 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         token    what makes the attempt's id unique; asking again with it takes nothing twice
 --         build    the gateway's build, if it said so
+--         epoch    of an attempt that a replica has permitted: its view's; not registered if it is late
+--         age_ms   how long ago that was
 --         random   0 to 1, for the jitter
 --         origin   {actor, reason, source, trace_id}
 --         now_ms   tests only
 -- Returns msgpack: the fields of Admission (sekring/model.py)
 
 local writing = true
--- include: request audit policy instance machine registry
+-- include: request audit announce policy instance machine registry
 
-local BUILDS = KEYS[13]
+local BUILDS = KEYS[14]
 
 local function refused_build()
   local refusal = request.build and redis.call('HGET', BUILDS, request.build)
@@ -73,6 +76,8 @@ if s.state == 'open' or s.state == 'forced_open' then
   return answer(false, { cause = s.cause, reason = reason, retry_after_ms = remaining() })
 end
 
+if request.epoch and request.epoch < s.epoch then return answer(false, { cause = 'late' }) end
+
 local attempt_id = string.format('%x-%s', s.epoch, request.token)
 if s.state == 'half_open' and not take_slot(attempt_id) then
   return answer(false, { cause = 'probing', retry_after_ms = next_free_slot_ms() })
@@ -83,7 +88,10 @@ if s.attempt ~= request.token then
   s.attempts = s.attempts + 1
   s.attempt = request.token
 end
-connect('connecting', now)
-s.attempt_until_ms = now + policy.probe_ttl_ms
+local at = now - (request.age_ms or 0)
+if at >= s.connection_ms then
+  connect('connecting', at)
+  s.attempt_until_ms = at + policy.probe_ttl_ms
+end
 touch()
 return answer(true, { attempt_id = attempt_id, retry_after_ms = 0, backoff_ms = wait_ms })

@@ -3,6 +3,8 @@
 --
 -- KEYS  1 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends
 --       2 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--       3 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--       4 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         build    the gateway's build
 --         kind     client_outdated or bad_user_agent; without it the build is permitted again
@@ -12,9 +14,9 @@
 --         now_ms   tests only
 -- Returns 1 if this changed anything, else 0
 
--- include: request audit
+-- include: request audit announce
 
-local BUILDS, EVENTS = KEYS[1], KEYS[2]
+local BUILDS, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 4)
 
 local now = server_ms()
 local refusal = redis.call('HGET', BUILDS, request.build)
@@ -31,6 +33,7 @@ else
   if not refused then return 0 end
   action, before, after = 'permit_build', 'refused', 'permitted'
 end
+announce(TOTALS, VIEW, {})
 if request.first then
   local cause = (request.kind or 'operator') .. ' ' .. request.build
   local fields = { instance_id = '*', action = action, at_ms = now, before = before, after = after, cause = cause }

@@ -13,6 +13,7 @@
 --      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         policy    JSON {version, patch}; without it the override is removed
@@ -22,7 +23,7 @@
 -- Returns 1, or 0 if another version was there
 
 local writing = true
--- include: request audit policy instance machine registry
+-- include: request audit announce policy instance machine registry
 
 local override = redis.call('HGET', POLICIES, request.instance_id)
 local version = override and cjson.decode(override).version or 0
@@ -37,5 +38,6 @@ policy = policy_in_force(POLICIES, request.instance_id)
 settle()
 record('policy', s.state, now)
 s.due_ms = 0 -- another window moves what is due
+announce(TOTALS, VIEW, {})
 save()
 return 1

@@ -4,6 +4,8 @@
 -- KEYS  1 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
 --       2 DUE        zset    instances by when time alone changes them (ms); 2 days after the last use of any
 --       3 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--       4 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--       5 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         policy      JSON {version, patch}
 --         version     its version
@@ -12,9 +14,9 @@
 --         now_ms      tests only
 -- Returns 1 if it was stored, else 0
 
--- include: request audit
+-- include: request audit announce
 
-local POLICIES, DUE, EVENTS = KEYS[1], KEYS[2], KEYS[3]
+local POLICIES, DUE, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 5)
 
 local stored = redis.call('HGET', POLICIES, '*')
 if stored and cjson.decode(stored).version >= request.version then return 0 end
@@ -25,6 +27,7 @@ if ttl > 0 then
   redis.call('ZUNIONSTORE', DUE, 1, DUE, 'WEIGHTS', 0)
   redis.call('PEXPIRE', DUE, ttl)
 end
+announce(TOTALS, VIEW, {})
 if request.first then
   local fields = { instance_id = '*', action = 'policy', at_ms = server_ms() }
   append_event(EVENTS, audit_entry(fields, request.origin))

@@ -13,6 +13,7 @@
 --      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         with_failures   whether to list the window's failures
@@ -20,7 +21,7 @@
 -- Returns msgpack: the fields of Reading (sekring/store/contract.py)
 
 local writing = false
--- include: request audit policy instance machine registry
+-- include: request audit announce policy instance machine registry
 
 local function some(value)
   if value ~= 0 and value ~= '' then return value end

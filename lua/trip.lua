@@ -13,6 +13,7 @@
 --      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         for_ms   how long; without it, until a reset
@@ -21,7 +22,7 @@
 -- Returns msgpack: the fields of Forced (sekring/store/contract.py)
 
 local writing = true
--- include: request audit policy instance machine registry
+-- include: request audit announce policy instance machine registry
 
 settle()
 local was = s.state

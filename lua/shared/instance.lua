@@ -2,14 +2,13 @@
 -- A script that includes this says before it whether it is `writing`; one that is not writes nothing.
 
 local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
-  POLICIES, TOTALS, INDEX, DUE, EVENTS = unpack(KEYS, 1, 12)
+  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW = unpack(KEYS, 1, 13)
 
 local HOUR_MS = 3600000
 local DAY_MS = 24 * HOUR_MS
 -- A silent instance is forgotten after a day. Its record outlives that by more than the partition's
 -- keys live without any writer, so that what it added to the totals can always be taken off again.
 local SILENCE_MS = DAY_MS
-local PARTITION_TTL_MS = 2 * DAY_MS
 local INSTANCE_TTL_MS = 4 * DAY_MS
 local HELD_TTL_MS = 366 * DAY_MS
 

@@ -18,9 +18,20 @@ local function score_of(at, kind)
   end
 end
 
+local by_clock = false -- whether `settle` is at work
+
+-- The highest epoch in the partition.
+local function partition_epoch()
+  return tonumber(redis.call('HGET', TOTALS, 'epoch')) or 0
+end
+
+-- A time rather than a count: it keeps growing even if the record was lost in between. Where somebody
+-- acts, it is also above every other of the partition: an attempt that a replica permitted from its
+-- view carries the highest epoch which that view had seen, and is older than this. (What the clock
+-- does never ends `closed`, the one state in which a view permits.)
 local function bump_epoch(at)
-  -- A time rather than a count: it keeps growing even if the record was lost in between.
   s.epoch = math.max(s.epoch + 1, at)
+  if not by_clock then s.epoch = math.max(s.epoch, partition_epoch() + 1) end
 end
 
 local function oldest_failure()
@@ -201,6 +212,7 @@ end
 -- is done makes no difference: each is dated by its own time, though not before the last use.
 local function settle()
   local at, change = next_change()
+  by_clock = true
   while at <= now do
     origin = { source = 'clock' }
     at = math.max(at, s.touched_ms)
@@ -211,6 +223,7 @@ local function settle()
   trim(now)
   if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
   origin = request.origin or {}
+  by_clock = false
 end
 
 local function touch()

@@ -75,7 +75,7 @@ local function refresh_expiry()
   end
   redis.call('PEXPIRE', INSTANCE, ttl)
   for _, key in ipairs({ FAILURES, PROVING }) do redis.call('PEXPIRE', key, INSTANCE_TTL_MS) end
-  for _, key in ipairs({ TOTALS, INDEX, DUE }) do redis.call('PEXPIRE', key, PARTITION_TTL_MS) end
+  for _, key in ipairs({ TOTALS, INDEX, DUE, VIEW }) do redis.call('PEXPIRE', key, PARTITION_TTL_MS) end
 end
 
 local function save_record()
@@ -94,15 +94,63 @@ local function save_record()
   if #cleared > 0 then redis.call('HDEL', INSTANCE, unpack(cleared)) end
 end
 
--- Writes what changed: record, totals, index, due time.
+-- What replicas must know to answer a permit: nothing of an instance that is plainly closed, that is,
+-- permitted without a wait. Of a closed one with failures or attempts only that they have to ask.
+local SHOWN = { 'epoch', 'cause', 'reason', 'until_ms' }
+
+local function plain(of)
+  return of.state == 'closed' and of.failures == 0 and of.attempts == 0
+end
+
+local function refuses(of)
+  return of.state == 'open' or of.state == 'forced_open'
+end
+
+local function facts()
+  if plain(s) then return end
+  local shown = { state = s.state }
+  if s.state == 'closed' then return shown end
+  for _, field in ipairs(SHOWN) do shown[field] = s[field] end
+  if refuses(s) then
+    shown.failures = s.failures
+    if s.failures > 0 then shown.oldest_leaves_ms = s.oldest_ms + policy.window_ms end
+  end
+  return shown
+end
+
+local function shown_differs()
+  if s.epoch ~= stored.epoch or s.state ~= stored.state then return true end
+  if s.state == 'closed' then return plain(s) ~= plain(stored) end
+  for _, field in ipairs(SHOWN) do
+    if s[field] ~= stored[field] then return true end
+  end
+  return refuses(s) and s.failures ~= stored.failures
+end
+
+local function show()
+  local epoch = math.max(s.epoch, partition_epoch())
+  redis.call('HSET', TOTALS, 'epoch', epoch)
+  local shown = facts()
+  if shown then
+    redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
+    redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS)
+  else
+    redis.call('HDEL', VIEW, request.instance_id)
+  end
+  announce(TOTALS, VIEW, { instance_id = request.instance_id, epoch = epoch, facts = shown })
+end
+
+-- Writes what changed: record, totals, index, due time, and what replicas see.
 local function save()
   if s.touched_ms == 0 then -- never used, or forgotten
     update_totals(unlist(), {})
     redis.call('ZREM', DUE, request.instance_id)
     redis.call('DEL', INSTANCE)
+    if not plain(stored) then show() end
     return
   end
   local refresh = now - s.registered_ms >= HOUR_MS
+  local unsure = s.due_ms == 0 -- perhaps another policy is in force
   local before
   if refresh then before = enlist() else before = contribution(stored); relist() end
   update_totals(before, contribution(s))
@@ -113,4 +161,5 @@ local function save()
   end
   save_record()
   if refresh or s.state ~= stored.state or s.until_ms ~= stored.until_ms then refresh_expiry() end
+  if shown_differs() or refresh and not plain(s) or unsure and refuses(s) then show() end
 end

@@ -1,15 +1,21 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
+import contextlib
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from msgspec import Struct, structs
 
-from sekring.errors import InvalidInput, Refused
+from sekring.degraded import Degraded
+from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
+from sekring.outbox import Outbox
 from sekring.policy import Policy
+from sekring.replica import Replica
 from sekring.store.contract import (
     DisableRequest,
     Forced,
@@ -27,6 +33,11 @@ from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
 from sekring.wire import OutcomeBody
 
 __all__ = ["Breaker", "Status"]
+
+#: Waits until what was written about an instance is safe from the loss of its Redis.
+Durable = Callable[[str], Awaitable[None]]
+
+Done = TypeVar("Done")
 
 #: How long a temporary ban of unknown length is taken to last: a day, the shortest that WhatsApp
 #: is known to name for repeated offences.
@@ -53,21 +64,60 @@ class Status(Struct, frozen=True):
 
 
 class Breaker:
-    """Decides for every instance, on the truth in Redis."""
+    """Decides for every instance: by this replica's view, by Redis, or by itself without Redis."""
 
-    def __init__(self, scripts: Scripts, reads: Reads) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        reads: Reads,
+        replica: Replica,
+        outbox: Outbox,
+        degraded: Degraded,
+        durable: Durable,
+    ) -> None:
         """Use the store through `scripts` (changes) and `reads`."""
         self._scripts = scripts
         self._reads = reads
+        self._replica = replica
+        self._outbox = outbox
+        self._degraded = degraded
+        self._durable = durable
 
-    async def permit(self, instance_id: str, origin: Origin, build: str | None = None) -> Admission:
-        """Say whether the instance may connect now; registers the attempt if so."""
-        admission = await self._scripts.permit(
-            PermitRequest(instance_id=instance_id, build=build, origin=origin)
-        )
+    async def permit(
+        self,
+        instance_id: str,
+        origin: Origin,
+        build: str | None = None,
+        *,
+        strong: bool = False,
+    ) -> Admission:
+        """Say whether the instance may connect now; registers the attempt if so.
+
+        The answer comes from this replica's view where that suffices, unless it is to be a
+        `strong` one: Redis' own.
+        """
+        request = PermitRequest(instance_id=instance_id, build=build, origin=origin)
+        admission = await self._admit(request, strong=strong)
         if not admission.permitted:
             _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
         return admission
+
+    async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
+        name = request.instance_id
+        if self._degraded.decides(name):
+            return self._degraded.permit(request)
+        if not strong and (admission := self._replica.admit(request)):
+            if admission.permitted:
+                self._replica.begin_write(name)
+                self._outbox.register(structs.replace(request, epoch=admission.epoch))
+            return admission
+        self._replica.begin_write(name)
+        try:
+            return await self._scripts.permit(request)
+        except StoreUnavailable:
+            return self._degraded.permit(request)
+        finally:
+            self._replica.end_write(name)
 
     async def report(self, instance_id: str, body: OutcomeBody, origin: Origin) -> Verdict:
         """Take the outcome of an attempt, or the end of a live connection.
@@ -76,7 +126,7 @@ class Breaker:
             InvalidInput: the fields of `body` contradict each other; names one.
         """
         request = _report_request(instance_id, body, origin)
-        verdict = await self._scripts.report(request)
+        verdict = await self._judge(request)
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
         # The guide's debug line.
@@ -103,12 +153,30 @@ class Breaker:
             )
         return verdict
 
+    async def _judge(self, request: ReportRequest) -> Verdict:
+        name = request.instance_id
+        if self._degraded.decides(name):
+            return self._degraded.report(request)
+        self._replica.begin_write(name)
+        try:
+            verdict = await self._scripts.report(request)
+            if verdict.tripped:
+                await self._durable(name)
+        except StoreUnavailable:
+            return self._degraded.report(request)
+        finally:
+            self._replica.end_write(name)
+        self._replica.note_failures(name, verdict.failures)
+        return verdict
+
     async def status(self, instance_id: str) -> Status:
         """Return the instance as it stands now; changes nothing."""
-        reading = await self._scripts.snapshot(
-            SnapshotRequest(instance_id=instance_id, with_failures=True)
-        )
-        return Status(reading.snapshot, reading.policy)
+        if not self._degraded.decides(instance_id):
+            request = SnapshotRequest(instance_id=instance_id, with_failures=True)
+            with contextlib.suppress(StoreUnavailable):
+                reading = await self._scripts.snapshot(request)
+                return Status(reading.snapshot, reading.policy)
+        return Status(*self._degraded.snapshot(instance_id))
 
     async def history(self, instance_id: str, limit: int) -> list[Transition]:
         """Return the instance's latest transitions, newest first."""
@@ -133,9 +201,10 @@ class Breaker:
                 "reason is missing: lifting a ban by force takes one, for the audit trail.",
                 "reason",
             )
-        done = await self._scripts.reset(
-            ResetRequest(instance_id=instance_id, force=force, only_state=only_state, origin=origin)
+        request = ResetRequest(
+            instance_id=instance_id, force=force, only_state=only_state, origin=origin
         )
+        done = await self._change(instance_id, self._scripts.reset(request))
         if done.banned:
             raise Refused(_ban_words(done), "banned")
         if done.done:
@@ -146,26 +215,36 @@ class Breaker:
 
     async def trip(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
         """Force the breaker open, for `for_ms` or until a reset."""
-        return await self._scripts.trip(
-            TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
-        )
+        request = TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
+        return await self._change(instance_id, self._scripts.trip(request))
 
     async def disable(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
         """Let everything through, for `for_ms` or until a reset."""
-        return await self._scripts.disable(
-            DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
-        )
+        request = DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
+        return await self._change(instance_id, self._scripts.disable(request))
 
     async def permit_build(self, build: str, origin: Origin) -> bool:
         """Lift the refusal of a gateway build; whether there was one."""
         return await self._scripts.refuse_build(RefuseBuildRequest(build=build, origin=origin))
 
+    async def _change(self, instance_id: str, change: Awaitable[Done]) -> Done:
+        """Have an operator's change made, and see that a failover does not undo it."""
+        self._replica.begin_write(instance_id)
+        try:
+            done = await change
+            await self._durable(instance_id)
+            return done
+        finally:
+            self._replica.end_write(instance_id)
+
     async def _refuse_build(self, build: str, request: ReportRequest, origin: Origin) -> None:
-        news = await self._scripts.refuse_build(
-            RefuseBuildRequest(
-                build=build, kind=request.kind, for_ms=_BUILD_REFUSAL_MS, origin=origin
-            )
+        refusal = RefuseBuildRequest(
+            build=build, kind=request.kind, for_ms=_BUILD_REFUSAL_MS, origin=origin
         )
+        try:
+            news = await self._scripts.refuse_build(refusal)
+        except StoreUnavailable:
+            news = self._degraded.refuse_build(refusal)
         if news:
             _log.error("gateway build refused by WhatsApp", build=build, kind=request.kind)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from msgspec import Struct, structs
 
 from sekring.breaker import Breaker
-from sekring.errors import InvalidInput, Refused
+from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import INSTANCE_ID_PATTERN, FleetTotals, Origin, Snapshot, State
 from sekring.store.contract import PartitionTotals, Reading, SnapshotRequest, TotalsRequest
 from sekring.store.keys import Keyspace
@@ -44,6 +44,8 @@ class Totals(Struct, frozen=True):
     sums: FleetTotals
     #: Time has changed more instances than could be corrected for: the sums lag by seconds.
     lagging: bool
+    #: A part of the Redis could not be reached: its sums are the last known ones.
+    degraded: bool
 
 
 class Page(Struct, frozen=True):
@@ -64,13 +66,16 @@ class Fleet:
         self._reads = reads
         self._keyspace = keyspace
         self._breaker = breaker
+        self._last = [PartitionTotals() for _ in keyspace.all_partitions()]
 
     async def totals(self) -> Totals:
-        """Return the sums over all instances, exact as of now unless they say that they lag."""
+        """Return the sums over all instances, exact as of now unless they say otherwise."""
         request = TotalsRequest(limit=max(1, _DUE_MAX // self._keyspace.partitions))
         stored = await asyncio.gather(
-            *(self._scripts.totals(number, request) for number in self._keyspace.all_partitions())
+            *(self._stored(number, request) for number in self._keyspace.all_partitions())
         )
+        degraded = any(part is self._last[number] for number, part in enumerate(stored))
+        self._last = [structs.replace(part, due=()) for part in stored]
         corrected: list[FleetTotals | PartitionTotals] = [part for part in stored if not part.due]
         behind = [number for number, part in enumerate(stored) if part.due]
         together = max(1, _INSTANCES_AT_ONCE // request.limit)
@@ -80,7 +85,7 @@ class Fleet:
                 *(self._corrected(number, stored[number], request) for number in some)
             )
         lagging = any(len(part.due) >= request.limit for part in stored)
-        return Totals(_sum(corrected), lagging)
+        return Totals(_sum(corrected), lagging, degraded)
 
     async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
         """Return up to `limit` instances, all or those in `state`, behind `cursor`.
@@ -193,6 +198,12 @@ class Fleet:
             *(self._scripts.snapshot(SnapshotRequest(instance_id=name)) for name in instance_ids)
         )
 
+    async def _stored(self, partition: int, request: TotalsRequest) -> PartitionTotals:
+        try:
+            return await self._scripts.totals(partition, request)
+        except StoreUnavailable:
+            return self._last[partition]
+
     async def _corrected(
         self, partition: int, stored: PartitionTotals, request: TotalsRequest
     ) -> FleetTotals:
@@ -204,9 +215,12 @@ class Fleet:
         for _ in range(_TOTALS_TRIES):
             if not stored.due:
                 break
-            readings, again = await asyncio.gather(
-                self._readings(stored.due), self._scripts.totals(partition, request)
-            )
+            try:
+                readings, again = await asyncio.gather(
+                    self._readings(stored.due), self._scripts.totals(partition, request)
+                )
+            except StoreUnavailable:
+                break
             if again == stored:
                 accounted = _sum([reading.accounted for reading in readings])
                 effective = _sum([reading.effective for reading in readings])

@@ -22,7 +22,11 @@ class HealthData(Struct, frozen=True, kw_only=True):
     half_open: int
     forced_open: int
     disabled: int
+    #: The replica that answers cannot reach Redis, or has yet to tell it what was reported meanwhile.
     degraded: bool
+    #: What that replica has yet to tell Redis, and what it had to drop since its start.
+    queued_reports: int
+    dropped_reports: int
     #: Time has changed more than could be counted right away: the sums lag by seconds.
     lagging: bool
 
@@ -56,6 +60,8 @@ class StatusData(Struct, frozen=True, kw_only=True):
     suppressed: int
     last_failure_kind: str | None
     last_failure_detail: str | None
+    #: Redis was away: what was last known, and what the replica that answers has counted since.
+    degraded: bool
 
 
 class Status(Struct, frozen=True):

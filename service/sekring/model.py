@@ -186,6 +186,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     recent_failures: tuple[Failure, ...]
     #: Redis' clock when this was read.
     now_ms: int
+    #: Redis was away: what was last known, and what this replica has counted since.
+    degraded: bool = False
 
 
 class Transition(Struct, frozen=True, kw_only=True):

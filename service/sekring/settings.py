@@ -123,6 +123,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Setting("deadline of one call to Redis", whole_number(10, 60_000, "milliseconds")),
     ] = 500
+    staleness_ms: Annotated[
+        int,
+        Setting(
+            "how old a replica's view may be to answer a permit without Redis; 0: it never answers",
+            whole_number(0, 60_000, "milliseconds"),
+        ),
+    ] = 500
+    replay_max: Annotated[
+        int,
+        Setting(
+            "reports that a replica keeps while Redis is away, at most", whole_number(1, 10_000_000)
+        ),
+    ] = 100_000
+    confirm_replicas: Annotated[
+        int | None,
+        Setting(
+            "Redis replicas that must have a trip or reset before it is answered, so that no"
+            " failover undoes it; none: 1 with Sentinel and Cluster, else 0",
+            whole_number(0, 10),
+        ),
+    ] = None
     redis_pool_size: Annotated[
         int, Setting("connections to Redis, at most, per process", whole_number(1, 1024))
     ] = 16

@@ -80,6 +80,13 @@ class AttemptBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     gateway: GatewayName | None = None
     build: BuildName | None = None
+    strong: Annotated[
+        bool,
+        Meta(
+            description="Ask Redis, not the view of the replica that answers, which may be as old "
+            "as its staleness bound."
+        ),
+    ] = False
 
 
 Code = Annotated[int, Meta(ge=0, le=65_535, description="The protocol's own disconnect code.")]

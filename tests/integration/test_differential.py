@@ -19,6 +19,8 @@ from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.contract import (
     DisableRequest,
+    Facts,
+    OfferRequest,
     OverrideRequest,
     PartitionTotals,
     PermitRequest,
@@ -30,14 +32,15 @@ from sekring.store.contract import (
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
+    ViewRequest,
 )
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Script, Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind
-from tests.reference import Instance
-from tests.reference_state import Change
+from sekring.local.instance import Instance
+from sekring.local.memory import Change, Partition
 from tests.servers import RedisServer
 
 EXAMPLES: Final = int(os.environ.get("SEKRING_TEST_EXAMPLES", "2000"))
@@ -53,6 +56,8 @@ class Permit:
     instance: int
     token: str | None  # None: a fresh one
     build: str | None
+    epoch: int | None  # added to the current one: registers what a view has permitted
+    age_ms: int
     random: float
 
 
@@ -89,6 +94,13 @@ class Disable:
     instance: int
     for_ms: int | None
     reason: str
+
+
+@dataclass(frozen=True)
+class Offer:
+    instance: int
+    epoch: int  # added to the current one
+    for_ms: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ Step = (
     | Reset
     | Trip
     | Disable
+    | Offer
     | Settle
     | Override
     | FleetPolicy
@@ -208,8 +221,11 @@ permits = st.builds(
     instances,
     st.sampled_from([None, None, None, "t0"]),
     st.sampled_from([None, None, BUILD]),
+    st.sampled_from([None, None, None, 0, 1, -1]),
+    st.sampled_from([0, 0, 0, 500, 2_000]),
     chances,
 )
+offers = st.builds(Offer, instances, st.sampled_from([0, 0, 1, -1]), st.sampled_from([1, 5_000]))
 
 
 def reports(outcomes: list[str], kinds: list[Kind], *, ages: list[int]) -> st.SearchStrategy[Step]:
@@ -254,6 +270,7 @@ rarities = weighted(
         trips,
         disables,
         holds,
+        offers,
         overrides,
         fleet_policies,
         st.builds(Wait, st.sampled_from([20_000, DAY - 1, DAY, DAY + 1, 40 * DAY])),
@@ -346,6 +363,11 @@ def examples(draw: st.DrawFn) -> Example:
 # ---------------------------------------------------------------------------- how it is compared
 
 
+def pairs(flat: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and values in turn, as Redis gives a hash."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
 @dataclass
 class Call:
     """What Redis is asked, and what the reference says to it."""
@@ -397,7 +419,8 @@ class Comparison:
         self.scripts = Scripts(one_trip, keyspace)
         self.reads = Reads(link, keyspace)
         self.clock = START
-        self.instances = [Instance(f"62811{number}") for number in range(3)]
+        partition = Partition()
+        self.instances = [Instance(f"62811{n}", partition=partition) for n in range(3)]
         self.fleet = StoredPolicy()
         self.own = [StoredPolicy() for _ in self.instances]
         self.attempts: list[list[str]] = [[] for _ in self.instances]
@@ -442,6 +465,7 @@ class Comparison:
             request = SettleRequest(
                 instance_id=self.instances[number].instance_id, now_ms=self.clock
             )
+            self.instances[number].settle(self.clock)
             self.ask(self.scripts.settle, request, None)
 
     async def do(self, step: Step) -> None:
@@ -461,7 +485,7 @@ class Comparison:
         self.compare(*range(3))
 
     def _do_to_one(
-        self, step: Permit | Report | Reset | Trip | Disable | Settle | Override
+        self, step: Permit | Report | Reset | Trip | Disable | Offer | Settle | Override
     ) -> None:
         instance = self.instances[step.instance]
         match step:
@@ -474,6 +498,16 @@ class Comparison:
             case Settle():
                 self.compare(step.instance)
                 self.settle(step.instance)
+            case Offer(_, epoch, for_ms):
+                instance.advance(self.clock)
+                offer = OfferRequest(
+                    instance_id=instance.instance_id,
+                    epoch=max(0, instance.epoch + epoch),
+                    cause="failures",
+                    for_ms=for_ms,
+                    now_ms=self.clock,
+                )
+                self.ask(self.scripts.offer, offer, instance.offer(offer, self.clock))
             case Reset(_, only_state, force):
                 reset = ResetRequest(
                     instance_id=instance.instance_id,
@@ -503,10 +537,13 @@ class Comparison:
 
     def _permit(self, step: Permit) -> None:
         instance = self.instances[step.instance]
+        instance.advance(self.clock)
         request = PermitRequest(
             instance_id=instance.instance_id,
             token=step.token or next(self.fresh),
             build=step.build,
+            epoch=None if step.epoch is None else max(0, instance.epoch + step.epoch),
+            age_ms=step.age_ms,
             random=step.random,
             now_ms=self.clock,
         )
@@ -628,6 +665,16 @@ class Comparison:
         (stored,) = await self.redis.gather([self._totals()])
         assert self._sum([stored]) == expected, "totals, after settling"
         assert stored.due == ()
+        (view,) = await self.redis.gather([partial(self.scripts.view, 0, ViewRequest())])
+        shown = {
+            name: msgspec.json.decode(facts, type=Facts) for name, facts in pairs(view.instances)
+        }
+        assert shown == {
+            instance.instance_id: facts
+            for instance in self.instances
+            if (facts := self._facts(instance))
+        }
+        assert view.epoch >= max(instance.epoch for instance in self.instances)
         labels = ["all", "open", "half_open", "forced_open", "disabled"]
         listed = await asyncio.gather(*(self.reads.page(0, label, None, 10) for label in labels))
         for label, page in zip(labels, listed, strict=True):
@@ -643,6 +690,28 @@ class Comparison:
                 for entry in reversed(found)
             ]
             assert changes == instance.history[-100:]
+
+    @staticmethod
+    def _facts(instance: Instance) -> Facts | None:
+        """What a replica may see of the instance."""
+        if instance.state is State.CLOSED:
+            plain = not instance.window.kinds and instance.attempts == 0
+            return None if plain else Facts(state=State.CLOSED)
+        facts = Facts(
+            state=instance.state,
+            epoch=instance.epoch,
+            cause=instance.cause,
+            reason=instance.reason,
+            until_ms=instance.until,
+        )
+        if instance.state not in {State.OPEN, State.FORCED_OPEN} or not instance.window.kinds:
+            return facts
+        oldest = min(at for at, _ in instance.window.kinds.values())
+        return structs.replace(
+            facts,
+            failures=len(instance.window),
+            oldest_leaves_ms=oldest + instance.policy.window_ms,
+        )
 
     def _totals(self) -> Callable[[], Coroutine[Any, Any, PartitionTotals]]:
         return partial(self.scripts.totals, 0, TotalsRequest(limit=100, now_ms=self.clock))

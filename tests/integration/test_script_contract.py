@@ -18,8 +18,10 @@ from sekring.store.contract import (
     DisableRequest,
     Forced,
     KeyspaceClaim,
+    OfferRequest,
     OverrideRequest,
     PartitionTotals,
+    PartitionView,
     PermitRequest,
     PolicyRequest,
     Reading,
@@ -31,6 +33,7 @@ from sekring.store.contract import (
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
+    ViewRequest,
 )
 from sekring.store.keys import KEY_KINDS, Keyspace
 from sekring.store.redis import RedisLink
@@ -43,7 +46,11 @@ ID: Final = "6281234567890"
 REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "claim_keyspace": (ClaimRequest(partitions=64, secret="s"), KeyspaceClaim),
     "disable": (DisableRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
-    "permit": (PermitRequest(instance_id=ID, build="b", origin=Origin()), Admission),
+    "offer": (OfferRequest(instance_id=ID, epoch=1, cause="failures", for_ms=1), Forced),
+    "permit": (
+        PermitRequest(instance_id=ID, build="b", epoch=1, age_ms=1, origin=Origin()),
+        Admission,
+    ),
     "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=1), None),
     "report": (
         ReportRequest(
@@ -64,6 +71,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "snapshot": (SnapshotRequest(instance_id=ID, with_failures=True), Reading),
     "totals": (TotalsRequest(limit=10), PartitionTotals),
     "trip": (TripRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
+    "view": (ViewRequest(), PartitionView),
 }
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}

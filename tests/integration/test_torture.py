@@ -24,7 +24,7 @@ from sekring.taxonomy import Effect
 from sekring.wire import InstancePage
 from tests.conftest import check_keys
 from tests.httpwire import Connection, raw_request
-from tests.reference import Instance
+from sekring.local.instance import Instance
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
 

@@ -184,6 +184,8 @@ HEALTH = Health(
         forced_open=0,
         disabled=0,
         degraded=False,
+        queued_reports=0,
+        dropped_reports=0,
         lagging=False,
     ),
 )
@@ -208,6 +210,7 @@ STATUS = Status(
         suppressed=3,
         last_failure_kind="websocket",
         last_failure_detail="websocket: close 1006 (abnormal closure)",
+        degraded=False,
     ),
 )
 GUIDE_RESET = ResetDone(

@@ -49,7 +49,9 @@ class Guide(Controller):
             half_open=totals.half_open,
             forced_open=totals.forced_open,
             disabled=totals.disabled,
-            degraded=False,
+            degraded=fleet.degraded or runtime.degraded.partitions > 0,
+            queued_reports=runtime.outbox.waiting,
+            dropped_reports=runtime.outbox.dropped,
             lagging=fleet.lagging,
         )
         return Health("success", "Server is running", data)
@@ -83,5 +85,6 @@ class Guide(Controller):
             suppressed=snapshot.suppressed,
             last_failure_kind=snapshot.last_failure_kind,
             last_failure_detail=snapshot.last_failure_detail,
+            degraded=snapshot.degraded,
         )
         return Status("success", data)

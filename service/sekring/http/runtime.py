@@ -13,12 +13,16 @@ from pathlib import Path
 import structlog
 
 from sekring.breaker import Breaker
+from sekring.degraded import Degraded
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.fleet import Fleet
+from sekring.outbox import Outbox
 from sekring.policies import Policies
+from sekring.replica import Replica
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
 from sekring.store.keys import Keyspace
+from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -32,6 +36,12 @@ DRAIN_FILE = "SEKRING_DRAIN_FILE"
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
+
+#: How long a stop waits for Redis to take what it has yet to learn, in seconds.
+_FLUSH_S = 3.0
+
+#: How long a trip or a reset waits for replicas of Redis to have it, in ms.
+_CONFIRM_MS = 100
 
 #: How long to wait until Redis is tried again at the start, in seconds.
 _CLAIM_PAUSE_S = 0.5
@@ -58,9 +68,28 @@ class Runtime:
         self._bulk = RedisLink(settings.redis_url, **limits)
         self.scripts = Scripts(self._link, self.keyspace, self._bulk)
         self.reads = Reads(self._bulk, self.keyspace)
-        self.breaker = Breaker(self.scripts, self.reads)
+        views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
+
+        def available(partition: int) -> bool:
+            return self._link.available(views[partition])
+
+        self.replica = Replica(self.scripts, self.keyspace, staleness_ms=settings.staleness_ms)
+        self.outbox = Outbox(
+            self.scripts,
+            self.keyspace,
+            limit=settings.replay_max,
+            available=available,
+            sent=self.replica.end_write,
+        )
+        self.degraded = Degraded(self.replica, self.outbox, self.keyspace, available)
+        self.breaker = Breaker(
+            self.scripts, self.reads, self.replica, self.outbox, self.degraded, self._durable
+        )
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
         self.policies = Policies(self.scripts, self.reads, self.keyspace)
+        self._push = PushChannel(
+            self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
+        )
         self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies)
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
@@ -91,7 +120,7 @@ class Runtime:
         """Hold the connections, and sweep, for as long as the process serves."""
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
-        tasks = [asyncio.create_task(self._keep())]
+        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._push.run())]
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor)))
         try:
@@ -100,6 +129,8 @@ class Runtime:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.replica.close()
+            await self.outbox.close(_FLUSH_S)
             await self._link.close()
             await self._bulk.close()
 
@@ -114,7 +145,15 @@ class Runtime:
                 _log.critical(str(error))
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+        self.outbox.open()
         await self.sweep.run()
+
+    async def _durable(self, instance_id: str) -> None:
+        """Wait until replicas of Redis have what was just written about the instance."""
+        replicas = self.settings.confirm_replicas or 0
+        key = self.keyspace.view(self.keyspace.partition_of(instance_id))
+        if replicas and not await self._link.confirm(key, replicas, _CONFIRM_MS):
+            _log.warning("not confirmed by the replicas of redis", instance_id=instance_id)
 
 
 async def _end_with(supervisor: BaseProcess) -> None:

@@ -16,12 +16,16 @@ from sekring.policy import Policy
 from sekring.taxonomy import Effect
 
 __all__ = [
+    "Announcement",
     "ClaimRequest",
     "DisableRequest",
+    "Facts",
     "Forced",
     "KeyspaceClaim",
+    "OfferRequest",
     "OverrideRequest",
     "PartitionTotals",
+    "PartitionView",
     "PermitRequest",
     "PolicyRequest",
     "Reading",
@@ -34,6 +38,7 @@ __all__ = [
     "SnapshotRequest",
     "TotalsRequest",
     "TripRequest",
+    "ViewRequest",
 ]
 
 
@@ -50,6 +55,8 @@ class PermitRequest(Request, frozen=True, kw_only=True):
     instance_id: str
     token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
     build: str | None = None
+    epoch: int | None = None
+    age_ms: int = 0
     random: float = msgspec.field(default_factory=random.random)
     origin: Origin | None = None
 
@@ -94,6 +101,16 @@ class DisableRequest(Request, frozen=True, kw_only=True):
 
     instance_id: str
     for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class OfferRequest(Request, frozen=True, kw_only=True):
+    """`lua/offer.lua`."""
+
+    instance_id: str
+    epoch: int
+    cause: str
+    for_ms: int
     origin: Origin | None = None
 
 
@@ -144,6 +161,10 @@ class TotalsRequest(Request, frozen=True, kw_only=True):
     limit: int
 
 
+class ViewRequest(Request, frozen=True, kw_only=True):
+    """`lua/view.lua`."""
+
+
 class ClaimRequest(Request, frozen=True, kw_only=True):
     """`lua/claim_keyspace.lua`."""
 
@@ -191,6 +212,46 @@ class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
 
     due: tuple[str, ...] = ()
     policy_version: int = 0
+
+
+class PartitionView(Struct, frozen=True, kw_only=True):
+    """What a replica's view of a partition begins with; lists of names and values in turn."""
+
+    #: Number of the last message on the push channel that is contained.
+    seq: int
+    #: The highest epoch in the partition.
+    epoch: int
+    now_ms: int
+    #: Instances that are not plainly closed, and their `Facts` as JSON.
+    instances: tuple[str, ...]
+    #: Instances, `*` for the fleet, and their policies as JSON.
+    policies: tuple[str, ...]
+    #: Gateway builds that are or were refused, and why and until when (`KIND MS`).
+    builds: tuple[str, ...]
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What replicas see of an instance that is not plainly closed."""
+
+    state: State
+    epoch: int = 0
+    cause: str = ""
+    reason: str = ""
+    #: When the state ends by itself; 0: never.
+    until_ms: int = 0
+    #: Open only: failures inside the window, until the oldest of them leaves it.
+    failures: int = 0
+    oldest_leaves_ms: int | None = None
+
+
+class Announcement(Struct, frozen=True, kw_only=True):
+    """A message on a partition's push channel; without an instance: read the partition anew."""
+
+    seq: int
+    instance_id: str | None = None
+    epoch: int = 0
+    #: `None`: the instance is plainly closed.
+    facts: Facts | None = None
 
 
 class KeyspaceClaim(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ _PARTITION_KINDS = (
     KeyKind("index", "zset", 2 * _DAY_MS),
     KeyKind("due", "zset", 2 * _DAY_MS),
     KeyKind("events", "stream", 7 * _DAY_MS),
+    KeyKind("view", "hash", 2 * _DAY_MS),
 )
 _BUILDS = KeyKind("builds", "hash", _DAY_MS)
 _KEYSPACE = KeyKind(
@@ -63,7 +64,7 @@ class Keyspace(Struct, frozen=True):
         return zlib.crc32(instance_id.encode()) % self.partitions
 
     def instance(self, instance_id: str) -> list[str]:
-        """Return KEYS 1-12 of every script that works on one instance."""
+        """Return KEYS 1-13 of every script that works on one instance."""
         tag = self._tag(self.partition_of(instance_id))
         return [
             f"{tag}:instance:{instance_id}",
@@ -78,6 +79,7 @@ class Keyspace(Struct, frozen=True):
             f"{tag}:index",
             f"{tag}:due",
             f"{tag}:events",
+            f"{tag}:view",
         ]
 
     def history(self, instance_id: str) -> str:
@@ -103,6 +105,10 @@ class Keyspace(Struct, frozen=True):
     def events(self, partition: int) -> str:
         """Return the stream of a partition's transitions."""
         return f"{self._tag(partition)}:events"
+
+    def view(self, partition: int) -> str:
+        """Return the hash of what replicas see of a partition, and the name of its push channel."""
+        return f"{self._tag(partition)}:view"
 
     def builds(self, partition: int) -> str:
         """Return the hash of refused gateway builds."""

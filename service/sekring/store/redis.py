@@ -101,6 +101,13 @@ class RedisLink:
         """
         return await self._enqueue(command, None)
 
+    def available(self, key: str) -> bool:
+        """Whether the node that holds the key's slot can be reached, by the evidence."""
+        return True
+
+    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:
+        return False
+
     async def close(self) -> None:
         """Wait for what is under way, then close every connection."""
         while self._pipeline:

@@ -14,8 +14,10 @@ from sekring.store.contract import (
     DisableRequest,
     Forced,
     KeyspaceClaim,
+    OfferRequest,
     OverrideRequest,
     PartitionTotals,
+    PartitionView,
     PermitRequest,
     PolicyRequest,
     Reading,
@@ -28,6 +30,7 @@ from sekring.store.contract import (
     SnapshotRequest,
     TotalsRequest,
     TripRequest,
+    ViewRequest,
 )
 from sekring.store.keys import Keyspace
 
@@ -101,6 +104,10 @@ class Scripts:
         """Switch the breaker off."""
         return await self._on_instance("disable", request.instance_id, request, Forced)
 
+    async def offer(self, request: OfferRequest) -> Forced:
+        """Offer a trip that this replica decided while it was alone."""
+        return await self._on_instance("offer", request.instance_id, request, Forced)
+
     async def settle(self, request: SettleRequest) -> None:
         """Write down what the passing of time has changed for one instance."""
         await self._bulk.run(
@@ -125,6 +132,8 @@ class Scripts:
             self._keyspace.policies(partition),
             self._keyspace.due(partition),
             self._keyspace.events(partition),
+            self._keyspace.totals(partition),
+            self._keyspace.view(partition),
         ]
         return await self._flag("set_policy", keys, request)
 
@@ -134,7 +143,12 @@ class Scripts:
             *(
                 self._flag(
                     "refuse_build",
-                    [self._keyspace.builds(partition), self._keyspace.events(partition)],
+                    [
+                        self._keyspace.builds(partition),
+                        self._keyspace.events(partition),
+                        self._keyspace.totals(partition),
+                        self._keyspace.view(partition),
+                    ],
                     msgspec.structs.replace(request, first=partition == 0),
                 )
                 for partition in self._keyspace.all_partitions()
@@ -150,6 +164,16 @@ class Scripts:
             self._keyspace.policies(partition),
         ]
         return await self._run("totals", keys, request, PartitionTotals, self._bulk)
+
+    async def view(self, partition: int, request: ViewRequest) -> PartitionView:
+        """Read what a replica's view of a partition begins with."""
+        keys = [
+            self._keyspace.view(partition),
+            self._keyspace.totals(partition),
+            self._keyspace.policies(partition),
+            self._keyspace.builds(partition),
+        ]
+        return await self._run("view", keys, request, PartitionView, self._bulk)
 
     async def claim_keyspace(self, request: ClaimRequest) -> KeyspaceClaim:
         """Fix the partition count at the first use, and tell it ever after."""

@@ -1,16 +1,23 @@
-"""The breaker once more, in plain Python: what the Lua scripts are compared with.
+"""An instance's breaker: what the Lua scripts do, without Redis.
 
 It is eager where the scripts are lazy: `advance` lets everything happen that time alone does, one
-thing after the other. Time is passed in, chance is passed in, and there is no Redis.
+thing after the other. Time is passed in, and so is chance.
 """
 
 import math
 
 from sekring.model import Admission, State, Verdict, Why
 from sekring.policy import Policy
-from sekring.store.contract import Forced, PermitRequest, ReportRequest, ResetDone, ResetRequest
+from sekring.store.contract import (
+    Forced,
+    OfferRequest,
+    PermitRequest,
+    ReportRequest,
+    ResetDone,
+    ResetRequest,
+)
 from sekring.taxonomy import Effect
-from tests.reference_state import Remembered, first
+from sekring.local.memory import Remembered, first
 
 __all__ = ["Instance"]
 
@@ -22,11 +29,13 @@ class Instance(Remembered):
         self, request: PermitRequest, clock: int, refused: tuple[str, int] | None
     ) -> Admission:
         """Ask for an attempt; `refused` tells why and until when its build is refused."""
-        now = self.advance(clock)
+        now = self.settle(clock)
         if refused and refused[1] > now and self.state is not State.DISABLED:
             return self._refusal(refused[0], refused[1] - now)
         if self.state in {State.OPEN, State.FORCED_OPEN}:
             return self._refusal(self.cause, self._remaining(now), self.reason or None)
+        if request.epoch is not None and request.epoch < self.epoch:
+            return self._refusal("late", None)
         attempt_id = f"{self.epoch:x}-{request.token}"
         if self.state is State.HALF_OPEN and attempt_id not in self.slots.probing:
             in_flight = self.slots.in_flight(now)
@@ -37,8 +46,10 @@ class Instance(Remembered):
         if request.token != self.token:
             self.attempts += 1
             self.token = request.token
-        self._connect("connecting", now)
-        self.attempt_until = now + self.policy.probe_ttl_ms
+        at = now - request.age_ms
+        if at >= self.connection_since:
+            self._connect("connecting", at)
+            self.attempt_until = at + self.policy.probe_ttl_ms
         self._touch(now)
         return Admission(
             instance_id=self.instance_id,
@@ -53,7 +64,7 @@ class Instance(Remembered):
 
     def report(self, request: ReportRequest, clock: int) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        now = self.advance(clock)
+        now = self.settle(clock)
         at = now - request.age_ms
         epoch = self.epoch
         why = self._take(request, at, now)
@@ -187,7 +198,7 @@ class Instance(Remembered):
 
     def reset(self, request: ResetRequest, clock: int) -> ResetDone:
         """Close at once and clear all counters."""
-        now = self.advance(clock)
+        now = self.settle(clock)
         was, known = self.state, self.known
         applies = known and request.only_state in {None, was}
         banned = applies and not request.force
@@ -212,7 +223,7 @@ class Instance(Remembered):
 
     def trip(self, for_ms: int | None, reason: str, clock: int) -> Forced:
         """Force it open."""
-        now = self.advance(clock)
+        now = self.settle(clock)
         was = self.state
         self._remember_window(now)
         self.suppressed = 0
@@ -220,9 +231,24 @@ class Instance(Remembered):
         self.cause, self.reason, self.opened = "operator", reason, now
         return self._force(State.FORCED_OPEN, "force_open", was, for_ms, now)
 
+    def offer(self, request: OfferRequest, clock: int) -> Forced:
+        """Take over a trip that a replica decided while it was alone, unless the fleet went on."""
+        now = self.settle(clock)
+        was = self.state
+        if was in {State.CLOSED, State.HALF_OPEN} and self.epoch <= request.epoch:
+            self._touch(now)
+            self._open("trip", request.cause, now + request.for_ms, now)
+        return Forced(
+            instance_id=self.instance_id,
+            was=was,
+            state=self.state,
+            epoch=self.epoch,
+            remaining_ms=self._remaining(now),
+        )
+
     def disable(self, for_ms: int | None, reason: str, clock: int) -> Forced:
         """Permit everything."""
-        now = self.advance(clock)
+        now = self.settle(clock)
         self.cause, self.reason, self.opened = "operator", reason, 0
         return self._force(State.DISABLED, "disable", self.state, for_ms, now)
 
@@ -244,6 +270,7 @@ class Instance(Remembered):
         self.policy = policy
         now = self.advance(clock)
         if own:
+            self.settle(now)
             self._enter(self.state, "policy", now, until=self.until)
 
     def _release(self, request: ReportRequest, now: int) -> None:

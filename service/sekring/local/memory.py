@@ -1,4 +1,4 @@
-"""The reference's state: what an instance remembers, and what time alone does to it."""
+"""What an instance remembers, and what time alone does to it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from sekring.model import Connection, Failure, FleetTotals, Snapshot, State
 from sekring.policy import DAY_MS, Policy
 from sekring.taxonomy import COUNTED_KINDS
 
-__all__ = ["Change", "Remembered", "first"]
+__all__ = ["Change", "Partition", "Remembered", "first"]
 
 #: Report id, attempt id or gateway, and its time.
 Times = dict[str, int]
@@ -24,6 +24,13 @@ class Change:
     after: str
     epoch: int
     cause: str
+
+
+@dataclass
+class Partition:
+    """What instances share: the highest epoch among them."""
+
+    epoch: int = 0
 
 
 @dataclass
@@ -91,11 +98,12 @@ def first(times: Times) -> str | None:
 
 @dataclass
 class Remembered:
-    """One instance as it is remembered; `tests.reference.Instance` adds the verbs."""
+    """One instance as it is remembered; `sekring.local.instance` adds the verbs."""
 
     instance_id: str
     policy: Policy = field(default_factory=Policy)
     history: list[Change] = field(default_factory=list)
+    partition: Partition = field(default_factory=Partition)
 
     known: bool = False
     touched: int = 0
@@ -124,15 +132,25 @@ class Remembered:
     proven: bool = False
     last_failure: tuple[int, str, str] = (0, "", "")
 
+    by_clock: bool = False  # whether what happens now is time's doing alone
+
     # ------------------------------------------------------------------ what time alone does
+
+    def settle(self, clock: int) -> int:
+        """Do as `advance`, and tell the partition: what merely reads an instance does not."""
+        now = self.advance(clock)
+        self.partition.epoch = max(self.partition.epoch, self.epoch)
+        return now
 
     def advance(self, clock: int) -> int:
         """Let everything happen that is due by `clock`; return the instance's own time."""
         now = max(clock, self.touched)
+        self.by_clock = True
         while (due := min(self._due(now), key=lambda due: due[0]))[0] <= now:
             at, happen = max(int(due[0]), self.touched), due[1]
             self._expire(at)
             happen(at)
+        self.by_clock = False
         self._expire(now)
         return now
 
@@ -191,7 +209,8 @@ class Remembered:
         self._close("close", at)
 
     def _forget(self, _: int) -> None:
-        fresh = type(self)(self.instance_id, self.policy, self.history)
+        fresh = type(self)(self.instance_id, self.policy, self.history, self.partition)
+        fresh.by_clock = self.by_clock
         for slot in fields(self):
             setattr(self, slot.name, getattr(fresh, slot.name))
 
@@ -223,6 +242,9 @@ class Remembered:
 
     def _bump_epoch(self, at: int) -> None:
         self.epoch = max(self.epoch + 1, at)
+        if not self.by_clock:
+            self.epoch = max(self.epoch, self.partition.epoch + 1)
+            self.partition.epoch = self.epoch
 
     def _connect(self, connection: Connection, since: int) -> None:
         self.connection, self.connection_since, self.proven = connection, since, False

@@ -1,0 +1,38 @@
+#!lua
+-- offer: a replica that was alone has tripped the breaker; the fleet takes that over, unless it has gone on.
+--
+-- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--       6 REPORTERS  zset    gateways by their latest failure (ms); a window
+--       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         epoch      the highest that the replica's view had seen: whatever came later goes first
+--         cause      failures or probe_failed
+--         for_ms     what is left of the cooldown
+--         origin     {actor, reason, source, trace_id}
+--         now_ms     tests only
+-- Returns msgpack: the fields of Forced (sekring/store/contract.py)
+
+local writing = true
+-- include: request audit announce policy instance machine registry
+
+settle()
+local was = s.state
+if (was == 'closed' or was == 'half_open') and s.epoch <= request.epoch then
+  touch()
+  open('trip', request.cause, now + request.for_ms, now)
+end
+save()
+return cmsgpack.pack({
+  instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
+})

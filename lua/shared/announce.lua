@@ -1,0 +1,9 @@
+-- The push channel of a partition: what replicas must know at once. It is named like the VIEW key.
+-- Numbered without a gap, so that a replica notices what it has missed.
+local PARTITION_TTL_MS = 2 * 86400000
+
+local function announce(totals, view, message)
+  message.seq = redis.call('HINCRBY', totals, 'seq', 1)
+  redis.call('PEXPIRE', totals, PARTITION_TTL_MS)
+  redis.call('SPUBLISH', view, cjson.encode(message))
+end

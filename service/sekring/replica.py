@@ -1,0 +1,318 @@
+"""This replica's own view of the fleet: every instance that is not plainly closed, kept by push.
+
+A permit for an instance that is plainly closed (no failures, no attempts) or open is answered from
+the view, without Redis. What the view says is at most `staleness_ms` old: a partition counts as
+current only if its push channel was proven alive within that time. A channel that is not, or a gap
+in its messages, means asking Redis until the partition was read anew.
+
+An attempt permitted from the view carries the highest epoch that the view has seen in the
+partition. Whatever an instance has gone through since then has a higher one, so the attempt's
+outcome is late if the breaker has moved on.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from sekring.errors import StoreUnavailable
+from sekring.model import Admission, State
+from sekring.policy import Policy, PolicyPatch, apply
+from sekring.store.contract import (
+    Announcement,
+    Facts,
+    PartitionView,
+    PermitRequest,
+    ViewRequest,
+)
+from sekring.store.keys import Keyspace
+from sekring.store.reads import StoredPolicy
+from sekring.store.scripts import Scripts
+
+__all__ = ["REFUSING", "Known", "Replica"]
+
+REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
+
+#: How long to wait until a partition is read again that could not be read, in seconds.
+_READ_PAUSE_S = 0.1
+
+#: The fleet's own field in a partition's policies.
+_FLEET = "*"
+
+_announcement = msgspec.json.Decoder(Announcement)
+_facts = msgspec.json.Decoder(Facts)
+_policy = msgspec.json.Decoder(StoredPolicy)
+
+
+class Known(Struct, frozen=True):
+    """What was last known of an instance, however long ago."""
+
+    #: `None`: it was plainly closed, or nothing was ever known.
+    facts: Facts | None
+    policy: Policy
+    #: The highest epoch that was seen in its partition.
+    epoch: int
+    #: Failures in the window when a report of this replica was answered last, and when (ms).
+    failures: int
+    counted_ms: int
+
+
+class _Partition:
+    """One partition of the view."""
+
+    __slots__ = (
+        "builds",
+        "counts",
+        "early",
+        "epoch",
+        "facts",
+        "live",
+        "offset_ms",
+        "policies",
+        "proven_s",
+        "reading",
+        "seq",
+        "writes",
+    )
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Facts] = {}
+        self.policies: dict[str, str] = {}
+        self.builds: dict[str, str] = {}
+        #: Failures by instance as reports were answered here, and when.
+        self.counts: dict[str, tuple[int, int]] = {}
+        #: Instances changed through this replica, and when the answer came: the view has it only
+        #: once it is proven as of later.
+        self.writes: dict[str, float] = {}
+        self.seq = 0
+        self.epoch = 0
+        #: Redis' clock less this process's monotonic one; `None` before the first read.
+        self.offset_ms: float | None = None
+        self.live = False
+        #: Messages that came while the partition was being read.
+        self.early: list[Announcement] = []
+        self.reading: asyncio.Task[None] | None = None
+        self.proven_s = -math.inf
+
+    def clock_ms(self) -> int:
+        """Return Redis' clock as far as it is known."""
+        if self.offset_ms is None:
+            return round(time.time() * 1000)
+        return round(time.monotonic() * 1000 + self.offset_ms)
+
+    def begin(self, view: PartitionView, sent_s: float, came_s: float) -> None:
+        """Take what was read; messages that it contains already are dropped."""
+        self.offset_ms = view.now_ms - (sent_s + came_s) * 500  # the middle, in ms
+        self.seq, self.epoch = view.seq, max(self.epoch, view.epoch)
+        self.facts = {name: _facts.decode(facts) for name, facts in _pairs(view.instances)}
+        self.policies = dict(_pairs(view.policies))
+        self.builds = dict(_pairs(view.builds))
+        self.counts = {name: count for name, count in self.counts.items() if name in self.facts}
+
+    def apply(self, message: Announcement) -> bool:
+        """Take one message; false if one is missing before it, or if it says to read anew."""
+        if message.seq <= self.seq:
+            return True
+        if message.seq != self.seq + 1 or message.instance_id is None:
+            return False
+        self.seq = message.seq
+        self.epoch = max(self.epoch, message.epoch)
+        if message.facts is None:
+            self.facts.pop(message.instance_id, None)
+            self.counts.pop(message.instance_id, None)
+        else:
+            self.facts[message.instance_id] = message.facts
+        return True
+
+    def prove(self, sent_s: float) -> None:
+        """Everything that was published before `sent_s` is here."""
+        self.proven_s = sent_s
+        if self.writes:
+            self.writes = {name: at for name, at in self.writes.items() if at >= sent_s}
+
+
+class Replica:
+    """Implements `PushListener` (`sekring.store.push`); channels are named like the view's keys."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        keyspace: Keyspace,
+        *,
+        staleness_ms: int,
+        changed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Begin with nothing known. `changed` is told of every partition in which something is new.
+
+        With a `staleness_ms` of 0 the view is never current enough to answer.
+        """
+        self._scripts = scripts
+        self._keyspace = keyspace
+        self._staleness_s = staleness_ms / 1000
+        self._changed = changed
+        self._partitions = [_Partition() for _ in keyspace.all_partitions()]
+        self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The push channels that keep the view current."""
+        return list(self._numbers)
+
+    # ------------------------------------------------------------------------ what it is asked
+
+    def admit(self, request: PermitRequest) -> Admission | None:
+        """Answer a permit if the view can; `None` means asking Redis.
+
+        An attempt that is permitted here is still to be registered.
+        """
+        name = request.instance_id
+        partition = self._partition(name)
+        now_s = time.monotonic()
+        if not partition.live or now_s - partition.proven_s > self._staleness_s:
+            return None
+        if name in partition.writes or (request.build and request.build in partition.builds):
+            return None
+        facts = partition.facts.get(name)
+        if facts is not None:
+            return _refusal(name, facts, partition.clock_ms())
+        return Admission(
+            instance_id=name,
+            permitted=True,
+            attempt_id=f"{partition.epoch:x}-{request.token}",
+            epoch=partition.epoch,
+            state=State.CLOSED,
+            failures=0,
+            retry_after_ms=0,
+            backoff_ms=0,
+        )
+
+    def begin_write(self, instance_id: str) -> None:
+        """Ask Redis about this instance from now on: it is being changed through this replica."""
+        self._partition(instance_id).writes[instance_id] = math.inf
+
+    def end_write(self, instance_id: str) -> None:
+        """The change was answered: the view has it once it is proven as of now."""
+        self._partition(instance_id).writes[instance_id] = time.monotonic()
+
+    def note_failures(self, instance_id: str, failures: int) -> None:
+        """Remember how many failures Redis counted, for the case that it goes away."""
+        partition = self._partition(instance_id)
+        if failures:
+            partition.counts[instance_id] = (failures, partition.clock_ms())
+        else:
+            partition.counts.pop(instance_id, None)
+
+    def known(self, instance_id: str) -> Known:
+        """Return what was last known of the instance: what a decision without Redis begins with."""
+        partition = self._partition(instance_id)
+        stored = [partition.policies.get(name) for name in (_FLEET, instance_id)]
+        patches = [_policy.decode(policy).patch if policy else PolicyPatch() for policy in stored]
+        failures, counted_ms = partition.counts.get(instance_id, (0, 0))
+        return Known(
+            partition.facts.get(instance_id), apply(*patches), partition.epoch, failures, counted_ms
+        )
+
+    def refused_build(self, instance_id: str, build: str | None) -> tuple[str, int] | None:
+        """Return why and until when (ms) the instance's partition last refused a build."""
+        refusal = self._partition(instance_id).builds.get(build or "")
+        if refusal is None:
+            return None
+        kind, _, until_ms = refusal.rpartition(" ")
+        return kind, int(until_ms)
+
+    def clock_ms(self, instance_id: str) -> int:
+        """Return the clock of the instance's Redis, as far as it is known."""
+        return self._partition(instance_id).clock_ms()
+
+    # ------------------------------------------------------------------------ what it is told
+
+    def opened(self, channel: str) -> None:
+        """Nothing is missed from now on: read what is there."""
+        self._read_anew(self._numbers[channel])
+
+    def message(self, channel: str, payload: bytes) -> None:
+        """Something has changed."""
+        number = self._numbers[channel]
+        partition = self._partitions[number]
+        message = _announcement.decode(payload)
+        if partition.reading:
+            partition.early.append(message)
+        elif partition.live and not partition.apply(message):
+            self._read_anew(number)
+        self._changed(number)
+
+    def broken(self, channel: str) -> None:
+        """Messages may be missed: the view is not current until the channel was opened again."""
+        partition = self._partitions[self._numbers[channel]]
+        partition.live = False
+        if partition.reading:
+            partition.reading.cancel()
+            partition.reading = None
+
+    def proven(self, channels: Collection[str], sent_s: float) -> None:
+        """Whatever was published before `sent_s` on these channels has come."""
+        for channel in channels:
+            self._partitions[self._numbers[channel]].prove(sent_s)
+
+    def close(self) -> None:
+        """Stop reading."""
+        for channel in self._numbers:
+            self.broken(channel)
+
+    # --------------------------------------------------------------------------- how it reads
+
+    def _partition(self, instance_id: str) -> _Partition:
+        return self._partitions[self._keyspace.partition_of(instance_id)]
+
+    def _read_anew(self, number: int) -> None:
+        partition = self._partitions[number]
+        partition.live = False
+        partition.early = []
+        if partition.reading:
+            partition.reading.cancel()
+        partition.reading = asyncio.create_task(self._read(number))
+
+    async def _read(self, number: int) -> None:
+        partition = self._partitions[number]
+        while True:
+            sent_s = time.monotonic()
+            try:
+                view = await self._scripts.view(number, ViewRequest())
+            except StoreUnavailable:
+                await asyncio.sleep(_READ_PAUSE_S)
+                continue
+            partition.begin(view, sent_s, time.monotonic())
+            early, partition.early = partition.early, []
+            if all(map(partition.apply, early)):
+                break
+        partition.reading = None
+        partition.live = True
+        self._changed(number)
+
+
+def _refusal(instance_id: str, facts: Facts, now_ms: int) -> Admission | None:
+    """Refuse for as long as the facts hold by themselves."""
+    if facts.state not in REFUSING:
+        return None
+    if facts.until_ms and now_ms >= facts.until_ms:
+        return None
+    if facts.oldest_leaves_ms is not None and now_ms >= facts.oldest_leaves_ms:
+        return None  # its failures are fewer than that by now
+    return Admission(
+        instance_id=instance_id,
+        permitted=False,
+        epoch=facts.epoch,
+        state=facts.state,
+        failures=facts.failures,
+        retry_after_ms=facts.until_ms - now_ms if facts.until_ms else None,
+        backoff_ms=0,
+        cause=facts.cause,
+        reason=facts.reason or None,
+    )
+
+
+def _pairs(flat: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(flat[::2], flat[1::2], strict=True)
