@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 
 from sekring.errors import SettingsError
+from sekring.redisurl import redact_url
 from sekring.takes import (
     HOST,
     PATH,
@@ -25,7 +26,6 @@ from sekring.takes import (
     Takes,
     matching,
     one_of,
-    redact_url,
     whole_number,
 )
 

@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
-import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import msgspec
+
+from sekring.redisurl import RedisUrl
 
 __all__ = [
     "HOST",
@@ -17,7 +18,6 @@ __all__ = [
     "Takes",
     "matching",
     "one_of",
-    "redact_url",
     "whole_number",
 ]
 
@@ -93,17 +93,7 @@ def _parse_host(text: str) -> str:
 
 
 def _parse_redis_url(text: str) -> str:
-    parts = urllib.parse.urlsplit(text)
-    if parts.fragment or "@" in parts.query:
-        raise ValueError(text)  # a password with # or ? in it; these have to be percent-encoded
-    if parts.scheme == "unix":
-        usable = bool(parts.path)
-    else:
-        # Reading `port` raises ValueError where it is none.
-        usable = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
-        usable = usable and re.fullmatch(r"/?[0-9]{0,5}", parts.path) is not None
-    if not usable:
-        raise ValueError(text)
+    RedisUrl.parse(text)
     return text
 
 
@@ -111,19 +101,8 @@ SWITCH: Final = Takes("on or off", _parse_switch)
 PATH: Final = Takes("a path", _parse_path)
 HOST: Final = Takes("a host name or an IP address, without a port", _parse_host)
 REDIS_URL: Final = Takes(
-    "redis://[user:password@]host[:port][/database], rediss://… or unix:///path", _parse_redis_url
+    "redis://[user:password@]host[:port][/database], unix:///path,"
+    " redis+sentinel://[user:password@]host[:port],…/service[/database] or"
+    " redis+cluster://[user:password@]host[:port],…; rediss in place of redis for TLS",
+    _parse_redis_url,
 )
-
-
-def redact_url(url: str) -> str:
-    """Return a Redis URL fit for a log: without user, password and query."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        host = parts.hostname or ""
-    except ValueError:
-        return "***"
-    host = f"[{host}]" if ":" in host else host
-    credentials = "***@" if "@" in parts.netloc else ""
-    query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{credentials}{host}{port}{parts.path}{query}"

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from sekring.errors import SettingsError, StartError
+from sekring.redisurl import redact_url
 from sekring.settings import (
     Settings,
     add_options,
@@ -16,7 +17,6 @@ from sekring.settings import (
     table,
     variable_of,
 )
-from sekring.takes import redact_url
 
 # ------------------------------------------------------------------------------ where from
 

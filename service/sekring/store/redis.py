@@ -29,7 +29,11 @@ from redis.exceptions import (
 )
 
 from sekring.errors import StoreUnavailable
+from sekring.redisurl import RedisUrl
+from sekring.store.connection import Connector
 from sekring.store.scripts import Script
+from sekring.store.single import Single
+from sekring.store.topology import Topology
 
 __all__ = ["RedisLink"]
 
@@ -54,6 +58,8 @@ class RedisLink:
         `timeout_ms` is the deadline of one call, from the call to its answer, queueing included.
         """
         self._timeout_s = timeout_ms / 1000
+        #: Which node holds what; `sekring.store.push` follows it.
+        self.topology: Topology = Single(Connector(RedisUrl.parse(url), timeout_s=self._timeout_s))
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=pool_size,

@@ -1,0 +1,192 @@
+"""One node's channels: subscribed, listened to, and asked again and again whether they still are.
+
+Every round goes out at once: what is to be subscribed or not any more, then for each slot a guard
+and a PING. The guard is a script that may write and does not: a node runs it only while it is in
+charge of the slot and takes writes, so a demoted master, a cluster without a quorum and a slot that
+is being moved (whose scripts may already run elsewhere) show at once. The PING tells which guard an
+error belongs to: a subscription that succeeds has no answer of its own, one that fails has.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from sekring.store.connection import Address, Command, ConnectionLost, Dialogue
+from sekring.store.topology import Topology
+
+__all__ = ["GUARD", "Subscription"]
+
+#: A script that a node runs only where it would run one that writes; memory being full is no
+#: obstacle, since what frees memory is published as well.
+GUARD: Final = "#!lua flags=allow-oom\nreturn 0"
+
+#: How long to wait before a connection that failed is made anew, at first and at most, in seconds.
+_PAUSE_S = 0.05
+_PAUSE_MAX_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class _Listener(Protocol):
+    """`sekring.store.push.PushListener`."""
+
+    def opened(self, channel: str) -> None: ...
+    def message(self, channel: str, payload: bytes) -> None: ...
+    def broken(self, channel: str) -> None: ...
+    def proven(self, channels: Collection[str], sent_s: float) -> None: ...
+
+
+class _Asked(NamedTuple):
+    """A guard on its way: the channels of its slot, and when it was sent (`time.monotonic()`)."""
+
+    channels: tuple[str, ...]
+    sent_s: float
+    last_of_round: bool
+
+
+class Subscription:
+    """Keeps the channels of one node subscribed."""
+
+    def __init__(
+        self, topology: Topology, address: Address, listener: _Listener, *, ping_s: float
+    ) -> None:
+        """Prepare; nothing is sent yet."""
+        self._topology = topology
+        self._listener = listener
+        self._ping_s = ping_s
+        self._timeout_s = topology.connector.timeout_s
+        self._dialogue = Dialogue(topology.connector, address)
+        self._wanted: Mapping[str, int] = {}
+        self._subscribed: set[str] = set()
+        #: Channels that are told to be open, each with when its opening round was sent.
+        self._open: dict[str, float] = {}
+        self._asked: deque[_Asked] = deque()
+        self._error: Exception | None = None
+        self._proven: list[str] = []
+        self._hurry = asyncio.Event()
+
+    def want(self, channels: Mapping[str, int]) -> None:
+        """Hold these channels, each with its slot, and no other."""
+        if channels == self._wanted:
+            return
+        for channel in self._wanted.keys() - channels.keys():
+            self._break(channel)
+        self._wanted = dict(channels)
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Hold the connection until cancelled."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await self._listen()
+            except ConnectionLost as error:
+                pause_s = _PAUSE_S if self._open else min(pause_s * 2, _PAUSE_MAX_S)
+                _log.debug("push connection lost", error=str(error))
+            finally:
+                for channel in tuple(self._open):
+                    self._break(channel)
+            self._topology.suspect()
+            await asyncio.sleep(pause_s)
+
+    async def _listen(self) -> None:
+        self._subscribed.clear()
+        self._asked.clear()
+        self._proven.clear()
+        self._error = None
+        pings: asyncio.Task[None] | None = None
+        try:
+            await self._send_round()
+            pings = asyncio.create_task(self._ping())
+            while True:
+                self._take(await self._dialogue.receive(pushes=True))
+        finally:
+            if pings:
+                pings.cancel()
+                await asyncio.gather(pings, return_exceptions=True)
+            await self._dialogue.close()
+
+    async def _ping(self) -> None:
+        """Send rounds; where one stays unanswered, close the connection, which ends `_listen`."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), self._ping_s)
+                if self._asked and time.monotonic() - self._asked[0].sent_s > self._timeout_s:
+                    return
+                await self._send_round()
+        except ConnectionLost:
+            return
+        finally:
+            await self._dialogue.close()
+
+    async def _send_round(self) -> None:
+        self._hurry.clear()
+        commands: list[Command] = []
+        for channel in self._subscribed - self._wanted.keys():
+            self._subscribed.discard(channel)
+            commands.append(("SUNSUBSCRIBE", channel))
+        by_slot: dict[int, list[str]] = {}
+        for channel, slot in self._wanted.items():
+            by_slot.setdefault(slot, []).append(channel)
+        sent_s = time.monotonic()
+        for place, channels in enumerate(by_slot.values(), start=1):
+            commands += [("SSUBSCRIBE", name) for name in channels if name not in self._subscribed]
+            commands += [("EVAL", GUARD, 1, channels[0]), ("PING", channels[0])]
+            self._asked.append(_Asked(tuple(channels), sent_s, place == len(by_slot)))
+        if not commands:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._dialogue.send(commands)
+        except TimeoutError:
+            raise ConnectionLost(f"{self._dialogue.address} takes nothing") from None
+
+    def _take(self, answer: object) -> None:
+        if isinstance(answer, Exception):
+            self._error = answer
+        elif isinstance(answer, bytes):  # a PONG
+            error, self._error = self._error, None
+            self._judge(self._asked.popleft(), error)
+        elif isinstance(answer, list):
+            self._take_push(*answer)
+
+    def _take_push(self, kind: bytes, name: bytes, payload: object, *_: object) -> None:
+        channel = name.decode()
+        if kind == b"smessage":
+            if channel in self._open and isinstance(payload, bytes):
+                self._listener.message(channel, payload)
+        elif kind == b"ssubscribe":
+            self._subscribed.add(channel)
+        elif kind == b"sunsubscribe" and channel in self._wanted:
+            # The server's own doing: the slot is no longer here.
+            self._subscribed.discard(channel)
+            self._break(channel)
+            self._topology.suspect()
+
+    def _judge(self, asked: _Asked, error: Exception | None) -> None:
+        """Open, prove or break a slot's channels, now that its guard has answered."""
+        for channel in asked.channels:
+            if error is not None or channel not in self._subscribed or channel not in self._wanted:
+                self._break(channel)
+            elif channel not in self._open:
+                self._listener.opened(channel)
+                self._open[channel] = asked.sent_s
+            elif self._open[channel] < asked.sent_s:
+                self._proven.append(channel)
+        if error is not None:
+            _log.debug("push channel refused", channel=asked.channels[0], error=str(error))
+            self._topology.suspect()
+        if asked.last_of_round and self._proven:
+            proven = [channel for channel in self._proven if channel in self._open]
+            self._proven.clear()
+            self._listener.proven(proven, asked.sent_s)
+
+    def _break(self, channel: str) -> None:
+        if self._open.pop(channel, None) is not None:
+            self._listener.broken(channel)
