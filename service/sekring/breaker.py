@@ -1,10 +1,7 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
-import re
-import secrets
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import structlog
@@ -13,8 +10,9 @@ from msgspec import Struct, structs
 from sekring.degraded import Degraded
 from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
-from sekring.outbox import Outbox
+from sekring.outcomes import report_request
 from sekring.policy import Policy
+from sekring.registrar import Registrar
 from sekring.replica import Replica
 from sekring.store.contract import (
     DisableRequest,
@@ -29,7 +27,6 @@ from sekring.store.contract import (
 )
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
-from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
 from sekring.wire import OutcomeBody
 
 __all__ = ["Breaker", "Status"]
@@ -39,19 +36,9 @@ Durable = Callable[[str], Awaitable[None]]
 
 Done = TypeVar("Done")
 
-#: How long a temporary ban of unknown length is taken to last: a day, the shortest that WhatsApp
-#: is known to name for repeated offences.
-_UNKNOWN_BAN_MS = 86_400_000
-
 #: How long a build that WhatsApp refused is refused here, in ms. WhatsApp does not take builds
 #: back; the end is for the case that it was a mistake.
 _BUILD_REFUSAL_MS = 21_600_000
-
-#: Characters of a failure's detail that are kept.
-_DETAIL_KEPT = 300
-
-#: An attempt's id is the epoch, in hex, under which it was permitted, and 8 random characters.
-_ATTEMPT_EPOCH = re.compile(r"([0-9a-f]{1,12})-[A-Za-z0-9_-]{8}")
 
 _log = structlog.get_logger(__name__)
 
@@ -68,18 +55,17 @@ class Breaker:
 
     def __init__(
         self,
-        scripts: Scripts,
-        reads: Reads,
+        store: tuple[Scripts, Reads],
         replica: Replica,
-        outbox: Outbox,
+        registrar: Registrar,
         degraded: Degraded,
+        *,
         durable: Durable,
     ) -> None:
-        """Use the store through `scripts` (changes) and `reads`."""
-        self._scripts = scripts
-        self._reads = reads
+        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached."""
+        self._scripts, self._reads = store
         self._replica = replica
-        self._outbox = outbox
+        self._registrar = registrar
         self._degraded = degraded
         self._durable = durable
 
@@ -109,15 +95,13 @@ class Breaker:
         if not strong and (admission := self._replica.admit(request)):
             if admission.permitted:
                 self._replica.begin_write(name)
-                self._outbox.register(structs.replace(request, epoch=admission.epoch))
+                self._registrar.register(structs.replace(request, epoch=admission.epoch))
             return admission
-        self._replica.begin_write(name)
         try:
-            return await self._scripts.permit(request)
+            async with self._writing(name):
+                return await self._scripts.permit(request)
         except StoreUnavailable:
             return self._degraded.permit(request)
-        finally:
-            self._replica.end_write(name)
 
     async def report(self, instance_id: str, body: OutcomeBody, origin: Origin) -> Verdict:
         """Take the outcome of an attempt, or the end of a live connection.
@@ -125,7 +109,7 @@ class Breaker:
         Raises:
             InvalidInput: the fields of `body` contradict each other; names one.
         """
-        request = _report_request(instance_id, body, origin)
+        request = report_request(instance_id, body, origin)
         verdict = await self._judge(request)
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
@@ -157,16 +141,14 @@ class Breaker:
         name = request.instance_id
         if self._degraded.decides(name):
             return self._degraded.report(request)
-        self._replica.begin_write(name)
         try:
-            verdict = await self._scripts.report(request)
-            if verdict.tripped:
-                await self._durable(name)
+            async with self._writing(name):
+                verdict = await self._scripts.report(request)
+                if verdict.tripped:
+                    await self._durable(name)
         except StoreUnavailable:
             return self._degraded.report(request)
-        finally:
-            self._replica.end_write(name)
-        self._replica.note_failures(name, verdict.failures)
+        self._replica.note(verdict)
         return verdict
 
     async def status(self, instance_id: str) -> Status:
@@ -229,11 +211,18 @@ class Breaker:
 
     async def _change(self, instance_id: str, change: Awaitable[Done]) -> Done:
         """Have an operator's change made, and see that a failover does not undo it."""
-        self._replica.begin_write(instance_id)
-        try:
+        async with self._writing(instance_id):
             done = await change
             await self._durable(instance_id)
             return done
+
+    @contextlib.asynccontextmanager
+    async def _writing(self, instance_id: str) -> AsyncIterator[None]:
+        """Change an instance: behind its attempt, if one is yet to be registered."""
+        self._replica.begin_write(instance_id)
+        try:
+            await self._registrar.register_now(instance_id)
+            yield
         finally:
             self._replica.end_write(instance_id)
 
@@ -247,63 +236,6 @@ class Breaker:
             news = self._degraded.refuse_build(refusal)
         if news:
             _log.error("gateway build refused by WhatsApp", build=build, kind=request.kind)
-
-
-def _report_request(instance_id: str, body: OutcomeBody, origin: Origin) -> ReportRequest:
-    common = ReportRequest(
-        instance_id=instance_id,
-        id=body.id or body.attempt_id or secrets.token_urlsafe(9),
-        outcome=body.outcome,
-        detail=body.detail[:_DETAIL_KEPT] if body.detail else None,
-        attempt_id=body.attempt_id,
-        epoch=body.epoch if body.epoch is not None else _epoch_in(body.attempt_id),
-        age_ms=body.age_ms,
-        gateway=body.gateway,
-        origin=origin,
-    )
-    kind = _kind_of(body)
-    if kind is None:
-        return common
-    return structs.replace(common, kind=kind, effect=EFFECTS[kind], ban_ms=_ban_ms(kind, body))
-
-
-def _kind_of(body: OutcomeBody) -> Kind | None:
-    if body.outcome != "failure":
-        for field in ("kind", "protocol", "code", "ban_expires_in_ms", "ban_expire"):
-            if getattr(body, field) is not None:
-                raise InvalidInput(f"{field} goes with the outcome failure only.", field)
-        return None
-    if body.kind is not None:
-        if body.protocol is not None or body.code is not None:
-            raise InvalidInput(
-                "kind and protocol exclude each other: send kind, or protocol with code.", "kind"
-            )
-        return body.kind
-    if body.protocol is None and body.code is None:
-        return Kind.UNKNOWN
-    if body.protocol is None:
-        raise InvalidInput("protocol is missing: code takes whatsmeow or baileys.", "protocol")
-    if body.code is None:
-        raise InvalidInput("code is missing: protocol takes its disconnect code.", "code")
-    return classify(body.protocol, body.code, body.detail)
-
-
-def _ban_ms(kind: Kind, body: OutcomeBody) -> int | None:
-    if EFFECTS[kind] is not Effect.BAN:
-        for field in ("ban_expires_in_ms", "ban_expire"):
-            if getattr(body, field) is not None:
-                raise InvalidInput(f"{field} goes with the kind temporary_ban only.", field)
-        return None
-    if body.ban_expires_in_ms is not None:
-        return body.ban_expires_in_ms or _UNKNOWN_BAN_MS
-    if body.ban_expire is not None:
-        return ban_expires_in_ms(body.ban_expire, time.time()) or _UNKNOWN_BAN_MS
-    return _UNKNOWN_BAN_MS
-
-
-def _epoch_in(attempt_id: str | None) -> int | None:
-    match = _ATTEMPT_EPOCH.fullmatch(attempt_id) if attempt_id else None
-    return int(match[1], 16) if match else None
 
 
 def _ban_words(done: ResetDone) -> str:

@@ -22,7 +22,7 @@ class HealthData(Struct, frozen=True, kw_only=True):
     half_open: int
     forced_open: int
     disabled: int
-    #: The replica that answers cannot reach Redis, or has yet to tell it what was reported meanwhile.
+    #: The replica that answers cannot reach Redis, or has yet to tell it what it took meanwhile.
     degraded: bool
     #: What that replica has yet to tell Redis, and what it had to drop since its start.
     queued_reports: int

@@ -1,9 +1,8 @@
-"""What this replica has decided or taken by itself, and Redis has yet to learn.
+"""What was decided or taken while Redis was away, and Redis has yet to learn.
 
-Attempts that were permitted from the view are registered here at once, off the answer's path. While
-Redis is away, reports wait here with their age, and so do attempts, trips and refused builds. What
-waits for one partition is sent in the order in which it came, until Redis has answered: everything
-may safely be said twice, because ids make it count once.
+Reports wait here with their age, and so do attempts, trips and refused builds. What waits for one
+partition is sent in the order in which it came, until Redis has answered: everything may safely be
+said twice, because ids make it count once.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ import structlog
 from msgspec import Struct, structs
 
 from sekring.errors import SekringError
+from sekring.model import Verdict
 from sekring.store.contract import (
     OfferRequest,
     PermitRequest,
@@ -45,12 +45,10 @@ class _Item(Struct, frozen=True):
 
 
 class _Queue:
-    __slots__ = ("items", "kept", "sender")
+    __slots__ = ("items", "sender")
 
     def __init__(self) -> None:
         self.items: deque[_Item] = deque()
-        #: Whether something waits that was decided without Redis.
-        self.kept = False
         self.sender: asyncio.Task[None] | None = None
 
 
@@ -64,18 +62,18 @@ class Outbox:
         *,
         limit: int,
         available: Callable[[int], bool],
-        sent: Callable[[str], None],
+        counted: Callable[[Verdict], None],
     ) -> None:
         """Hold `limit` entries at most; the oldest one goes when there are more.
 
-        `available` tells whether a partition's Redis can be reached; `sent` is told of each
-        instance about which Redis has answered.
+        `available` tells whether a partition's Redis can be reached; `counted` is told
+        what Redis says to each report.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._limit = limit
         self._available = available
-        self._sent = sent
+        self._counted = counted
         self._queues = [_Queue() for _ in keyspace.all_partitions()]
         self._size = 0
         self._open = False
@@ -90,24 +88,20 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """How much waits that was decided without Redis."""
-        return sum(len(queue.items) for queue in self._queues if queue.kept)
+        """How much waits."""
+        return self._size
 
     def behind(self, number: int) -> bool:
         """Tell whether Redis has yet to learn what was decided in the partition without it."""
-        return self._queues[number].kept
-
-    def register(self, request: PermitRequest) -> None:
-        """Register an attempt that was permitted from the view."""
-        self._put(self._keyspace.partition_of(request.instance_id), request, kept=False)
+        return bool(self._queues[number].items)
 
     def keep(self, said: PermitRequest | ReportRequest | OfferRequest) -> None:
         """Keep what was decided without Redis."""
-        self._put(self._keyspace.partition_of(said.instance_id), said, kept=True)
+        self._put(self._keyspace.partition_of(said.instance_id), said)
 
     def keep_build(self, said: RefuseBuildRequest) -> None:
         """Keep the refusal of a gateway's build, which concerns every partition."""
-        self._put(0, said, kept=True)
+        self._put(0, said)
 
     async def close(self, patience_s: float) -> None:
         """Send what waits; what cannot be sent within `patience_s` is lost, and said to be."""
@@ -122,10 +116,9 @@ class Outbox:
         if self._size:
             _log.error("stopped before Redis came back: entries are lost", lost=self._size)
 
-    def _put(self, number: int, said: Said, *, kept: bool) -> None:
+    def _put(self, number: int, said: Said) -> None:
         queue = self._queues[number]
         queue.items.append(_Item(said, time.monotonic()))
-        queue.kept = queue.kept or kept
         self._size += 1
         if self._size > self._limit:
             self._drop_oldest()
@@ -138,7 +131,9 @@ class Outbox:
         oldest.items.popleft()
         self._size -= 1
         if self.dropped == 0:
-            _log.error("the replay queue is full: the oldest entries are dropped", limit=self._limit)
+            _log.error(
+                "the replay queue is full: the oldest entries are dropped", limit=self._limit
+            )
         self.dropped += 1
 
     def _wake(self, number: int) -> None:
@@ -150,9 +145,7 @@ class Outbox:
         try:
             while queue.items:
                 if not self._available(number) or not await self._send_some(queue):
-                    queue.kept = True
                     await asyncio.sleep(_PAUSE_S)
-            queue.kept = False
         finally:
             queue.sender = None
 
@@ -170,8 +163,8 @@ class Outbox:
             if queue.items and queue.items[0] is item:
                 queue.items.popleft()
                 self._size -= 1
-            if not isinstance(item.said, RefuseBuildRequest):
-                self._sent(item.said.instance_id)
+            if isinstance(answer, Verdict):
+                self._counted(answer)
         return True
 
     async def _say(self, item: _Item) -> object:
@@ -179,11 +172,11 @@ class Outbox:
         age_ms = round((time.monotonic() - item.at_s) * 1000)
         match said:
             case PermitRequest():
-                return await self._scripts.permit(structs.replace(said, age_ms=age_ms))
+                aged = structs.replace(said, age_ms=said.age_ms + age_ms)
+                return await self._scripts.permit(aged)
             case ReportRequest():
-                return await self._scripts.report(
-                    structs.replace(said, age_ms=said.age_ms + age_ms)
-                )
+                aged_report = structs.replace(said, age_ms=said.age_ms + age_ms)
+                return await self._scripts.report(aged_report)
             case OfferRequest():
                 left_ms = max(1, said.for_ms - age_ms)
                 return await self._scripts.offer(structs.replace(said, for_ms=left_ms))

@@ -13,21 +13,16 @@ outcome is late if the breaker has moved on.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
-from sekring.model import Admission, State
+from sekring.model import Admission, State, Verdict
+from sekring.partition import PartitionState
 from sekring.policy import Policy, PolicyPatch, apply
-from sekring.store.contract import (
-    Announcement,
-    Facts,
-    PartitionView,
-    PermitRequest,
-    ViewRequest,
-)
+from sekring.store.contract import Announcement, Facts, PermitRequest, ViewRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import StoredPolicy
 from sekring.store.scripts import Scripts
@@ -43,7 +38,6 @@ _READ_PAUSE_S = 0.1
 _FLEET = "*"
 
 _announcement = msgspec.json.Decoder(Announcement)
-_facts = msgspec.json.Decoder(Facts)
 _policy = msgspec.json.Decoder(StoredPolicy)
 
 
@@ -58,80 +52,6 @@ class Known(Struct, frozen=True):
     #: Failures in the window when a report of this replica was answered last, and when (ms).
     failures: int
     counted_ms: int
-
-
-class _Partition:
-    """One partition of the view."""
-
-    __slots__ = (
-        "builds",
-        "counts",
-        "early",
-        "epoch",
-        "facts",
-        "live",
-        "offset_ms",
-        "policies",
-        "proven_s",
-        "reading",
-        "seq",
-        "writes",
-    )
-
-    def __init__(self) -> None:
-        self.facts: dict[str, Facts] = {}
-        self.policies: dict[str, str] = {}
-        self.builds: dict[str, str] = {}
-        #: Failures by instance as reports were answered here, and when.
-        self.counts: dict[str, tuple[int, int]] = {}
-        #: Instances changed through this replica, and when the answer came: the view has it only
-        #: once it is proven as of later.
-        self.writes: dict[str, float] = {}
-        self.seq = 0
-        self.epoch = 0
-        #: Redis' clock less this process's monotonic one; `None` before the first read.
-        self.offset_ms: float | None = None
-        self.live = False
-        #: Messages that came while the partition was being read.
-        self.early: list[Announcement] = []
-        self.reading: asyncio.Task[None] | None = None
-        self.proven_s = -math.inf
-
-    def clock_ms(self) -> int:
-        """Return Redis' clock as far as it is known."""
-        if self.offset_ms is None:
-            return round(time.time() * 1000)
-        return round(time.monotonic() * 1000 + self.offset_ms)
-
-    def begin(self, view: PartitionView, sent_s: float, came_s: float) -> None:
-        """Take what was read; messages that it contains already are dropped."""
-        self.offset_ms = view.now_ms - (sent_s + came_s) * 500  # the middle, in ms
-        self.seq, self.epoch = view.seq, max(self.epoch, view.epoch)
-        self.facts = {name: _facts.decode(facts) for name, facts in _pairs(view.instances)}
-        self.policies = dict(_pairs(view.policies))
-        self.builds = dict(_pairs(view.builds))
-        self.counts = {name: count for name, count in self.counts.items() if name in self.facts}
-
-    def apply(self, message: Announcement) -> bool:
-        """Take one message; false if one is missing before it, or if it says to read anew."""
-        if message.seq <= self.seq:
-            return True
-        if message.seq != self.seq + 1 or message.instance_id is None:
-            return False
-        self.seq = message.seq
-        self.epoch = max(self.epoch, message.epoch)
-        if message.facts is None:
-            self.facts.pop(message.instance_id, None)
-            self.counts.pop(message.instance_id, None)
-        else:
-            self.facts[message.instance_id] = message.facts
-        return True
-
-    def prove(self, sent_s: float) -> None:
-        """Everything that was published before `sent_s` is here."""
-        self.proven_s = sent_s
-        if self.writes:
-            self.writes = {name: at for name, at in self.writes.items() if at >= sent_s}
 
 
 class Replica:
@@ -153,7 +73,7 @@ class Replica:
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
         self._changed = changed
-        self._partitions = [_Partition() for _ in keyspace.all_partitions()]
+        self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
 
     @property
@@ -194,16 +114,16 @@ class Replica:
         self._partition(instance_id).writes[instance_id] = math.inf
 
     def end_write(self, instance_id: str) -> None:
-        """The change was answered: the view has it once it is proven as of now."""
+        """Answer for this instance again once the view is proven as of now."""
         self._partition(instance_id).writes[instance_id] = time.monotonic()
 
-    def note_failures(self, instance_id: str, failures: int) -> None:
+    def note(self, verdict: Verdict) -> None:
         """Remember how many failures Redis counted, for the case that it goes away."""
-        partition = self._partition(instance_id)
-        if failures:
-            partition.counts[instance_id] = (failures, partition.clock_ms())
+        partition = self._partition(verdict.instance_id)
+        if verdict.failures:
+            partition.counts[verdict.instance_id] = (verdict.failures, partition.clock_ms())
         else:
-            partition.counts.pop(instance_id, None)
+            partition.counts.pop(verdict.instance_id, None)
 
     def known(self, instance_id: str) -> Known:
         """Return what was last known of the instance: what a decision without Redis begins with."""
@@ -264,7 +184,7 @@ class Replica:
 
     # --------------------------------------------------------------------------- how it reads
 
-    def _partition(self, instance_id: str) -> _Partition:
+    def _partition(self, instance_id: str) -> PartitionState:
         return self._partitions[self._keyspace.partition_of(instance_id)]
 
     def _read_anew(self, number: int) -> None:
@@ -312,7 +232,3 @@ def _refusal(instance_id: str, facts: Facts, now_ms: int) -> Admission | None:
         cause=facts.cause,
         reason=facts.reason or None,
     )
-
-
-def _pairs(flat: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return zip(flat[::2], flat[1::2], strict=True)

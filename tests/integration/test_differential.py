@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from sekring.local.instance import Instance
+from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.contract import (
@@ -39,8 +41,6 @@ from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Script, Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind
-from sekring.local.instance import Instance
-from sekring.local.memory import Change, Partition
 from tests.servers import RedisServer
 
 EXAMPLES: Final = int(os.environ.get("SEKRING_TEST_EXAMPLES", "2000"))

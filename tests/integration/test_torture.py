@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from sekring.local.instance import Instance
 from sekring.model import Snapshot, State
 from sekring.policy import Policy
 from sekring.store.contract import ReportRequest
@@ -24,7 +25,6 @@ from sekring.taxonomy import Effect
 from sekring.wire import InstancePage
 from tests.conftest import check_keys
 from tests.httpwire import Connection, raw_request
-from sekring.local.instance import Instance
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
 

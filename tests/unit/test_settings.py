@@ -5,13 +5,12 @@ import argparse
 import msgspec
 import pytest
 
+from sekring.binding import check_binding, is_loopback
 from sekring.errors import SettingsError, StartError
 from sekring.redisurl import redact_url
 from sekring.settings import (
     Settings,
     add_options,
-    check_binding,
-    is_loopback,
     load,
     option_of,
     table,

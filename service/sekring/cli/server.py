@@ -17,9 +17,10 @@ import structlog
 from granian import Granian
 from granian.constants import Interfaces
 
+from sekring.binding import check_binding
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.http.runtime import DRAIN_FILE, claim_keyspace
-from sekring.settings import Settings, check_binding, load
+from sekring.settings import Settings, load
 from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink

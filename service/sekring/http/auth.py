@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from sekring.binding import is_loopback
 from sekring.errors import NotAllowed, NotAuthenticated
 from sekring.http.options import GUIDE, NEEDS
 from sekring.http.runtime import Runtime
-from sekring.settings import is_loopback
 from sekring.tokens import ANYONE, Caller, Permission
 
 __all__ = [

@@ -18,6 +18,7 @@ from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.fleet import Fleet
 from sekring.outbox import Outbox
 from sekring.policies import Policies
+from sekring.registrar import Registrar
 from sekring.replica import Replica
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
@@ -79,11 +80,18 @@ class Runtime:
             self.keyspace,
             limit=settings.replay_max,
             available=available,
-            sent=self.replica.end_write,
+            counted=self.replica.note,
+        )
+        self.registrar = Registrar(
+            self.scripts, registered=self.replica.end_write, failed=self.outbox.keep
         )
         self.degraded = Degraded(self.replica, self.outbox, self.keyspace, available)
         self.breaker = Breaker(
-            self.scripts, self.reads, self.replica, self.outbox, self.degraded, self._durable
+            (self.scripts, self.reads),
+            self.replica,
+            self.registrar,
+            self.degraded,
+            durable=self._durable,
         )
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
         self.policies = Policies(self.scripts, self.reads, self.keyspace)
@@ -130,6 +138,7 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.replica.close()
+            await self.registrar.close()
             await self.outbox.close(_FLUSH_S)
             await self._link.close()
             await self._bulk.close()

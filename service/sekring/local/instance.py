@@ -6,6 +6,7 @@ thing after the other. Time is passed in, and so is chance.
 
 import math
 
+from sekring.local.memory import Remembered, first
 from sekring.model import Admission, State, Verdict, Why
 from sekring.policy import Policy
 from sekring.store.contract import (
@@ -17,7 +18,6 @@ from sekring.store.contract import (
     ResetRequest,
 )
 from sekring.taxonomy import Effect
-from sekring.local.memory import Remembered, first
 
 __all__ = ["Instance"]
 
@@ -105,7 +105,7 @@ class Instance(Remembered):
         return self._fail(request, at, now)
 
     def _is_late(self, request: ReportRequest, at: int) -> bool:
-        """An epoch above the present one is not late: it is the state that was lost."""
+        """Tell if it is of an older epoch. One above the present: our record was lost."""
         if request.epoch is not None:
             return request.epoch < self.epoch
         return request.age_ms > 0 and at < self.epoch

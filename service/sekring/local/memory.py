@@ -92,7 +92,7 @@ class Slots:
 
 
 def first(times: Times) -> str | None:
-    """The name with the earliest time; of several the first in the alphabet."""
+    """Return the name with the earliest time; of several the first in the alphabet."""
     return min(times, key=lambda name: (times[name], name), default=None)
 
 
@@ -318,7 +318,7 @@ class Remembered:
         )
 
     def totals(self) -> FleetTotals:
-        """What it adds to the fleet's sums."""
+        """Return what it adds to the fleet's sums."""
         return FleetTotals(
             known=self.known,
             connected=self.connection == "connected",

@@ -107,11 +107,12 @@ class RedisLink:
         """
         return await self._enqueue(command, None)
 
-    def available(self, key: str) -> bool:
+    def available(self, key: str) -> bool:  # noqa: ARG002
         """Whether the node that holds the key's slot can be reached, by the evidence."""
         return True
 
-    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:
+    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:  # noqa: ARG002
+        """Wait until replicas have what was written."""
         return False
 
     async def close(self) -> None:

@@ -1,0 +1,87 @@
+"""Outcomes as gateways send them: checked, classified, and put as the script takes them."""
+
+import re
+import secrets
+import time
+
+from msgspec import structs
+
+from sekring.errors import InvalidInput
+from sekring.model import Origin
+from sekring.store.contract import ReportRequest
+from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
+from sekring.wire import OutcomeBody
+
+__all__ = ["report_request"]
+
+#: How long a temporary ban of unknown length is taken to last: a day, the shortest that WhatsApp
+#: is known to name for repeated offences.
+_UNKNOWN_BAN_MS = 86_400_000
+
+#: Characters of a failure's detail that are kept.
+_DETAIL_KEPT = 300
+
+#: An attempt's id is the epoch, in hex, under which it was permitted, and 8 random characters.
+_ATTEMPT_EPOCH = re.compile(r"([0-9a-f]{1,12})-[A-Za-z0-9_-]{8}")
+
+
+def report_request(instance_id: str, body: OutcomeBody, origin: Origin) -> ReportRequest:
+    """Return what the script is told of an outcome as a gateway sent it.
+
+    Raises:
+        InvalidInput: the fields of `body` contradict each other; names one.
+    """
+    common = ReportRequest(
+        instance_id=instance_id,
+        id=body.id or body.attempt_id or secrets.token_urlsafe(9),
+        outcome=body.outcome,
+        detail=body.detail[:_DETAIL_KEPT] if body.detail else None,
+        attempt_id=body.attempt_id,
+        epoch=body.epoch if body.epoch is not None else _epoch_in(body.attempt_id),
+        age_ms=body.age_ms,
+        gateway=body.gateway,
+        origin=origin,
+    )
+    kind = _kind_of(body)
+    if kind is None:
+        return common
+    return structs.replace(common, kind=kind, effect=EFFECTS[kind], ban_ms=_ban_ms(kind, body))
+
+
+def _kind_of(body: OutcomeBody) -> Kind | None:
+    if body.outcome != "failure":
+        for field in ("kind", "protocol", "code", "ban_expires_in_ms", "ban_expire"):
+            if getattr(body, field) is not None:
+                raise InvalidInput(f"{field} goes with the outcome failure only.", field)
+        return None
+    if body.kind is not None:
+        if body.protocol is not None or body.code is not None:
+            raise InvalidInput(
+                "kind and protocol exclude each other: send kind, or protocol with code.", "kind"
+            )
+        return body.kind
+    if body.protocol is None and body.code is None:
+        return Kind.UNKNOWN
+    if body.protocol is None:
+        raise InvalidInput("protocol is missing: code takes whatsmeow or baileys.", "protocol")
+    if body.code is None:
+        raise InvalidInput("code is missing: protocol takes its disconnect code.", "code")
+    return classify(body.protocol, body.code, body.detail)
+
+
+def _ban_ms(kind: Kind, body: OutcomeBody) -> int | None:
+    if EFFECTS[kind] is not Effect.BAN:
+        for field in ("ban_expires_in_ms", "ban_expire"):
+            if getattr(body, field) is not None:
+                raise InvalidInput(f"{field} goes with the kind temporary_ban only.", field)
+        return None
+    if body.ban_expires_in_ms is not None:
+        return body.ban_expires_in_ms or _UNKNOWN_BAN_MS
+    if body.ban_expire is not None:
+        return ban_expires_in_ms(body.ban_expire, time.time()) or _UNKNOWN_BAN_MS
+    return _UNKNOWN_BAN_MS
+
+
+def _epoch_in(attempt_id: str | None) -> int | None:
+    match = _ATTEMPT_EPOCH.fullmatch(attempt_id) if attempt_id else None
+    return int(match[1], 16) if match else None

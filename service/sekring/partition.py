@@ -1,0 +1,93 @@
+"""What a replica sees of one partition: read once, then kept current message by message."""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from sekring.store.contract import Announcement, Facts, PartitionView
+
+__all__ = ["PartitionState"]
+
+_facts = msgspec.json.Decoder(Facts)
+
+
+class PartitionState:
+    """What is seen of one partition. Points in time in s are of this process's monotonic clock."""
+
+    __slots__ = (
+        "builds",
+        "counts",
+        "early",
+        "epoch",
+        "facts",
+        "live",
+        "offset_ms",
+        "policies",
+        "proven_s",
+        "reading",
+        "seq",
+        "writes",
+    )
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self.facts: dict[str, Facts] = {}
+        self.policies: dict[str, str] = {}
+        self.builds: dict[str, str] = {}
+        #: Failures by instance as reports were answered here, and when.
+        self.counts: dict[str, tuple[int, int]] = {}
+        #: Instances changed through this replica, and when the answer came: the view has it only
+        #: once it is proven as of later.
+        self.writes: dict[str, float] = {}
+        self.seq = 0
+        self.epoch = 0
+        #: Redis' clock less this process's monotonic one; `None` before the first read.
+        self.offset_ms: float | None = None
+        self.live = False
+        #: Messages that came while the partition was being read.
+        self.early: list[Announcement] = []
+        self.reading: asyncio.Task[None] | None = None
+        self.proven_s = -math.inf
+
+    def clock_ms(self) -> int:
+        """Return Redis' clock as far as it is known."""
+        if self.offset_ms is None:
+            return round(time.time() * 1000)
+        return round(time.monotonic() * 1000 + self.offset_ms)
+
+    def begin(self, view: PartitionView, sent_s: float, came_s: float) -> None:
+        """Take what was read; messages that it contains already are dropped."""
+        self.offset_ms = view.now_ms - (sent_s + came_s) * 500  # the middle, in ms
+        self.seq, self.epoch = view.seq, max(self.epoch, view.epoch)
+        self.facts = {name: _facts.decode(facts) for name, facts in _pairs(view.instances)}
+        self.policies = dict(_pairs(view.policies))
+        self.builds = dict(_pairs(view.builds))
+        self.counts = {name: count for name, count in self.counts.items() if name in self.facts}
+
+    def apply(self, message: Announcement) -> bool:
+        """Take one message; false if one is missing before it, or if it says to read anew."""
+        if message.seq <= self.seq:
+            return True
+        if message.seq != self.seq + 1 or message.instance_id is None:
+            return False
+        self.seq = message.seq
+        self.epoch = max(self.epoch, message.epoch)
+        if message.facts is None:
+            self.facts.pop(message.instance_id, None)
+            self.counts.pop(message.instance_id, None)
+        else:
+            self.facts[message.instance_id] = message.facts
+        return True
+
+    def prove(self, sent_s: float) -> None:
+        """Everything that was published before `sent_s` is here."""
+        self.proven_s = sent_s
+        if self.writes:
+            self.writes = {name: at for name, at in self.writes.items() if at >= sent_s}
+
+
+def _pairs(flat: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,0 +1,76 @@
+"""Registers attempts that were permitted from the view: off the answer's path, many at a time.
+
+Redis learns that the instance is connecting, and counts the attempt for the backoff. One instance
+has at most one attempt waiting here: until it is registered, the view does not answer for it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from itertools import islice
+
+from msgspec import structs
+
+from sekring.errors import StoreUnavailable
+from sekring.model import Admission
+from sekring.store.contract import PermitRequest
+from sekring.store.scripts import Scripts
+
+__all__ = ["Registrar"]
+
+#: Under way at once, at most: more would hold up the calls that somebody waits for.
+_AT_ONCE = 128
+
+
+class Registrar:
+    """Sends what waits, as fast as Redis takes it."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        registered: Callable[[str], None],
+        failed: Callable[[PermitRequest], None],
+    ) -> None:
+        """Tell `registered` of each instance; leave what Redis did not take to `failed`."""
+        self._scripts = scripts
+        self._registered = registered
+        self._failed = failed
+        self._waiting: dict[str, tuple[PermitRequest, float]] = {}
+        self._sender: asyncio.Task[None] | None = None
+
+    def register(self, request: PermitRequest) -> None:
+        """Have the attempt registered soon."""
+        self._waiting[request.instance_id] = (request, time.monotonic())
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+
+    async def register_now(self, instance_id: str) -> None:
+        """Return when the instance's attempt, if one waits, was registered: others follow on it."""
+        waiting = self._waiting.pop(instance_id, None)
+        if waiting:
+            await self._send(*waiting)
+
+    async def close(self) -> None:
+        """Send all that waits."""
+        if self._sender:
+            await self._sender
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting:
+                names = list(islice(self._waiting, _AT_ONCE))
+                await asyncio.gather(*(self._send(*self._waiting.pop(name)) for name in names))
+        finally:
+            self._sender = None
+
+    async def _send(self, request: PermitRequest, at_s: float) -> Admission | None:
+        age_ms = round((time.monotonic() - at_s) * 1000)
+        aged = structs.replace(request, age_ms=age_ms)
+        try:
+            return await self._scripts.permit(aged)
+        except StoreUnavailable:
+            self._failed(aged)
+            return None
+        finally:
+            self._registered(request.instance_id)
