@@ -28,5 +28,6 @@ return cmsgpack.pack({
   retry_attempts = sums.retry_attempts,
   failures = sums.failures,
   due = redis.call('ZRANGE', DUE, '-inf', server_ms(), 'BYSCORE', 'LIMIT', 0, request.limit),
+  seq = sums.seq,
   policy_version = fleet and cjson.decode(fleet).version or 0,
 })

@@ -16,6 +16,7 @@ from sekring.outbox import Outbox
 from sekring.policy import Policy
 from sekring.replica import Known, Replica
 from sekring.store.contract import (
+    Facts,
     OfferRequest,
     PermitRequest,
     RefuseBuildRequest,
@@ -43,8 +44,8 @@ class _Held(Struct):
 class _HeldPartition:
     __slots__ = ("held", "shared")
 
-    def __init__(self, epoch: int) -> None:
-        self.shared = Partition(epoch)
+    def __init__(self) -> None:
+        self.shared = Partition()
         self.held: dict[str, _Held] = {}
 
 
@@ -102,6 +103,13 @@ class Degraded:
         self._settle(held)
         return structs.replace(admission, degraded=True)
 
+    def register(self, request: PermitRequest) -> None:
+        """Take note of an attempt that the view has permitted, and Redis did not take."""
+        held = self._hold(request.instance_id)
+        held.instance.permit(request, self._clock(request.instance_id), None)
+        self._outbox.keep(request)
+        self._settle(held)
+
     def report(self, request: ReportRequest) -> Verdict:
         """Take how an attempt, or a live connection, ended."""
         held = self._hold(request.instance_id)
@@ -132,14 +140,15 @@ class Degraded:
         return self._replica.clock_ms(instance_id)
 
     def _hold(self, instance_id: str) -> _Held:
-        known = self._replica.known(instance_id)
         number = self._keyspace.partition_of(instance_id)
-        if number not in self._partitions:
-            self._partitions[number] = _HeldPartition(known.epoch)
-        partition = self._partitions[number]
+        partition = self._partitions.setdefault(number, _HeldPartition())
         held = partition.held.pop(instance_id, None)
         if held is None:
-            held = _Held(_taken_up(instance_id, known, partition.shared), known.epoch)
+            known = self._replica.known(instance_id)
+            partition.shared.epoch = max(partition.shared.epoch, known.epoch)
+            instance = _taken_up(instance_id, known, partition.shared)
+            instance.touched = self._clock(instance_id)
+            held = _Held(instance, known.epoch)
             if len(partition.held) >= _HELD_MAX:
                 del partition.held[next(iter(partition.held))]
         partition.held[instance_id] = held  # the last one is the one used last
@@ -165,10 +174,8 @@ def _taken_up(instance_id: str, known: Known, partition: Partition) -> Instance:
     """Return the instance as it was last known; only what the view tells is there."""
     instance = Instance(instance_id, known.policy, partition=partition)
     instance.epoch = known.epoch
-    facts = known.facts
-    if facts is None:
-        return instance
-    instance.known = True
+    facts = known.facts or Facts(state=State.CLOSED)
+    instance.known = known.facts is not None or known.failures > 0
     if facts.state is not State.CLOSED:
         instance.state = facts.state
         instance.epoch = facts.epoch

@@ -71,16 +71,17 @@ class PartitionState:
         """Take one message; false if one is missing before it, or if it says to read anew."""
         if message.seq <= self.seq:
             return True
-        if message.seq != self.seq + 1 or message.instance_id is None:
-            return False
+        complete = message.seq == self.seq + 1 and message.instance_id is not None
         self.seq = message.seq
         self.epoch = max(self.epoch, message.epoch)
+        if message.instance_id is None:
+            return False
         if message.facts is None:
             self.facts.pop(message.instance_id, None)
             self.counts.pop(message.instance_id, None)
         else:
             self.facts[message.instance_id] = message.facts
-        return True
+        return complete
 
     def prove(self, sent_s: float) -> None:
         """Everything that was published before `sent_s` is here."""

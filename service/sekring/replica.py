@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
 from sekring.model import Admission, State, Verdict
 from sekring.partition import PartitionState
-from sekring.policy import Policy, PolicyPatch, apply
+from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.contract import Announcement, Facts, PermitRequest, ViewRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import StoredPolicy
@@ -37,11 +38,13 @@ _READ_PAUSE_S = 0.1
 #: The fleet's own field in a partition's policies.
 _FLEET = "*"
 
+_log = structlog.get_logger(__name__)
+
 _announcement = msgspec.json.Decoder(Announcement)
 _policy = msgspec.json.Decoder(StoredPolicy)
 
 
-class Known(Struct, frozen=True):
+class Known(Struct, frozen=True, kw_only=True):
     """What was last known of an instance, however long ago."""
 
     #: `None`: it was plainly closed, or nothing was ever known.
@@ -132,7 +135,12 @@ class Replica:
         patches = [_policy.decode(policy).patch if policy else PolicyPatch() for policy in stored]
         failures, counted_ms = partition.counts.get(instance_id, (0, 0))
         return Known(
-            partition.facts.get(instance_id), apply(*patches), partition.epoch, failures, counted_ms
+            facts=partition.facts.get(instance_id),
+            # Not `apply`: what was stored is in force, even if two changes contradict each other.
+            policy=msgspec.convert(merge(*patches), Policy),
+            epoch=partition.epoch,
+            failures=failures,
+            counted_ms=counted_ms,
         )
 
     def refused_build(self, instance_id: str, build: str | None) -> tuple[str, int] | None:
@@ -157,7 +165,12 @@ class Replica:
         """Something has changed."""
         number = self._numbers[channel]
         partition = self._partitions[number]
-        message = _announcement.decode(payload)
+        try:
+            message = _announcement.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            _log.exception("a message on the push channel makes no sense", channel=channel)
+            self._read_anew(number)
+            return
         if partition.reading:
             partition.early.append(message)
         elif partition.live and not partition.apply(message):
@@ -176,6 +189,19 @@ class Replica:
         """Whatever was published before `sent_s` on these channels has come."""
         for channel in channels:
             self._partitions[self._numbers[channel]].prove(sent_s)
+
+    def seen(self, number: int) -> int:
+        """Return the number of the last message that a partition's view contains."""
+        return self._partitions[number].seq
+
+    def compare(self, number: int, seen: int, seq: int) -> None:
+        """Read a partition anew that was lost, without a message, from under its view.
+
+        `seq` is the last message's number by Redis, `seen` by the view before Redis was asked.
+        """
+        if seq < seen and self._partitions[number].live:
+            _log.warning("redis has lost a partition's state: reading it anew", partition=number)
+            self._read_anew(number)
 
     def close(self) -> None:
         """Stop reading."""

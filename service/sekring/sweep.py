@@ -2,8 +2,8 @@
 
 Nothing depends on it for being right: every script settles its instance first, and readers correct
 for what is due. It makes recoveries appear in the feed when they happen, keeps the corrections few,
-and gives a partition the fleet's policy that missed it. Every replica sweeps; settling an instance
-twice changes nothing.
+gives a partition the fleet's policy that missed it, and has the replica's view read anew where
+Redis has lost what it shows. Every replica sweeps; settling an instance twice changes nothing.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import structlog
 
 from sekring.errors import SekringError
 from sekring.policies import Policies
+from sekring.replica import Replica
 from sekring.store.contract import SettleRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
@@ -41,9 +42,15 @@ class Sweep:
     """A background task of each replica."""
 
     def __init__(
-        self, scripts: Scripts, reads: Reads, keyspace: Keyspace, policies: Policies
+        self,
+        scripts: Scripts,
+        reads: Reads,
+        keyspace: Keyspace,
+        policies: Policies,
+        replica: Replica,
     ) -> None:
         """Prepare; `run` does it."""
+        self._replica = replica
         self._scripts = scripts
         self._reads = reads
         self._keyspace = keyspace
@@ -64,12 +71,15 @@ class Sweep:
 
     async def once(self) -> int:
         """Sweep all partitions; return how many instances were settled."""
+        seen = [self._replica.seen(number) for number in self._keyspace.all_partitions()]
         partitions = await asyncio.gather(
             *(
                 self._scripts.totals(number, TotalsRequest(limit=_DUE_MAX))
                 for number in self._keyspace.all_partitions()
             )
         )
+        for number, totals in enumerate(partitions):
+            self._replica.compare(number, seen[number], totals.seq)
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
         if len({totals.policy_version for totals in partitions}) > 1:

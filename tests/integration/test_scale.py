@@ -23,6 +23,7 @@ from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
 from sekring.store.assemble import assemble, script_names
+from sekring.replica import Replica
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
@@ -82,7 +83,8 @@ async def sweep_all(server: RedisServer) -> None:
     """Sweep as a replica does after a change of policy, which makes every instance due."""
     async with store(server) as there:
         await there.policies.change_fleet(PolicyPatch(success_clears=True), Origin())
-        sweep = Sweep(there.scripts, there.reads, there.keyspace, there.policies)
+        view = Replica(there.scripts, there.keyspace, staleness_ms=0)
+        sweep = Sweep(there.scripts, there.reads, there.keyspace, there.policies, view)
         while await sweep.once():
             pass
 

@@ -35,7 +35,9 @@ def run(options: argparse.Namespace) -> int:
     print_line(f"{answer.value.message} ({api.url})", style="bold")
     if figures.degraded:
         print_line(
-            "Degraded: Redis is not reachable, the figures are this replica's own.", style="red"
+            "Degraded: Redis is not reachable, or has yet to learn what was reported meanwhile. "
+            "The figures are the last known ones.",
+            style="red",
         )
     print_facts(_facts(figures))
     return Exit.DONE
@@ -55,4 +57,14 @@ def _facts(figures: HealthData) -> list[tuple[str, str]]:
         ("Breakers disabled", f"{figures.disabled:,}"),
         ("Recent failures", f"{figures.total_recent_failures:,}"),
         ("Retry attempts", f"{figures.total_retry_attempts:,}"),
+        *_waiting(figures),
     ]
+
+
+def _waiting(figures: HealthData) -> list[tuple[str, str]]:
+    waiting = []
+    if figures.queued_reports:
+        waiting.append(("Waiting for Redis", f"{figures.queued_reports:,}"))
+    if figures.dropped_reports:
+        waiting.append(("Dropped since start", f"{figures.dropped_reports:,}"))
+    return waiting

@@ -72,7 +72,7 @@ class Runtime:
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
-            return self._link.available(views[partition])
+            return self.claim is not None and self._link.available(views[partition])
 
         self.replica = Replica(self.scripts, self.keyspace, staleness_ms=settings.staleness_ms)
         self.outbox = Outbox(
@@ -82,10 +82,10 @@ class Runtime:
             available=available,
             counted=self.replica.note,
         )
-        self.registrar = Registrar(
-            self.scripts, registered=self.replica.end_write, failed=self.outbox.keep
-        )
         self.degraded = Degraded(self.replica, self.outbox, self.keyspace, available)
+        self.registrar = Registrar(
+            self.scripts, registered=self.replica.end_write, failed=self.degraded.register
+        )
         self.breaker = Breaker(
             (self.scripts, self.reads),
             self.replica,
@@ -98,7 +98,7 @@ class Runtime:
         self._push = PushChannel(
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
-        self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies)
+        self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies, self.replica)
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 

@@ -211,6 +211,8 @@ class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
     """A partition's sums, not corrected for what time has changed for the instances in `due`."""
 
     due: tuple[str, ...] = ()
+    #: Number of the last message on the push channel.
+    seq: int = 0
     policy_version: int = 0
 
 
