@@ -63,12 +63,20 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.spawn()
+        wait_until(self.answers, f"{self._binary} on port {self.port}")
+
+    def spawn(self) -> None:
+        """Start it without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+
+    def command(self) -> list[str]:
+        """Return its command line."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
-        wait_until(self._answers, f"{self._binary} on port {self.port}")
+        return [*command, *self._options]
 
     def client(self) -> "redis.Redis":
         """Return a plain client for looking at the server from outside."""
@@ -78,6 +86,17 @@ class RedisServer:
         """Send the process a signal, SIGSTOP and SIGCONT for example."""
         assert self._process
         self._process.send_signal(number)
+
+    def revive(self) -> None:
+        """Start it if it was killed, let it go on if it was stopped."""
+        if self._process is None:
+            self.start()
+        else:
+            self.signal(signal.SIGCONT)
+
+    def answers_now(self) -> bool:
+        """Tell whether it runs and answers."""
+        return self._process is not None and self.answers()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -112,7 +131,8 @@ class RedisServer:
         """Stop."""
         self.stop()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether it answers; fails with its log if it has ended."""
         assert self._process
         assert self._process.poll() is None, (self.folder / "log").read_text()
         try:

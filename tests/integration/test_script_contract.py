@@ -35,7 +35,7 @@ from sekring.store.contract import (
     TripRequest,
     ViewRequest,
 )
-from sekring.store.keys import KEY_KINDS, Keyspace
+from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Script, Scripts
 from sekring.taxonomy import COUNTED_KINDS, Effect
@@ -257,6 +257,7 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)
         if "partition" in inspect.signature(method).parameters and not name.startswith("_")
     ]
+    built.append(fence_beside(keyspace.policies(0)))
     suffixes = {key.split(":")[1 if key.endswith(":keyspace") else 2] for key in built}
     assert suffixes == set(KINDS)
 

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-__all__ = ["KEY_KINDS", "KeyKind", "Keyspace"]
+__all__ = ["FENCE_MS", "KEY_KINDS", "KeyKind", "Keyspace", "fence_beside"]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
+
+#: How long a fence lives.
+FENCE_MS = 60_000
 
 
 class KeyKind(Struct, frozen=True):
@@ -45,12 +48,25 @@ _PARTITION_KINDS = (
     KeyKind("events", "stream", 7 * _DAY_MS),
     KeyKind("view", "hash", 2 * _DAY_MS),
 )
+#: Written to see whether what was written before it has reached the replicas.
+_FENCE = KeyKind("fence", "string", FENCE_MS)
 _BUILDS = KeyKind("builds", "hash", _DAY_MS)
 _KEYSPACE = KeyKind(
     "keyspace", "hash", None, "fixes the partition count: another one would lose every instance"
 )
 
-KEY_KINDS: tuple[KeyKind, ...] = (*_INSTANCE_KINDS, *_PARTITION_KINDS, _BUILDS, _KEYSPACE)
+KEY_KINDS: tuple[KeyKind, ...] = (
+    *_INSTANCE_KINDS,
+    *_PARTITION_KINDS,
+    _FENCE,
+    _BUILDS,
+    _KEYSPACE,
+)
+
+
+def fence_beside(key: str) -> str:
+    """Return the fence of the partition that holds `key`, which carries the partition's tag."""
+    return key[: key.index("}") + 1] + ":fence"
 
 
 class Keyspace(Struct, frozen=True):

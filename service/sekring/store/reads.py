@@ -38,7 +38,7 @@ class Reads:
         Raises:
             StoreUnavailable: it does not.
         """
-        await self._link.read("PING")
+        await self._link.ping()
 
     async def fleet_policy(self) -> StoredPolicy:
         """Return the fleet's policy; partition 0 takes every change first."""

@@ -1,111 +1,141 @@
-"""The connection to Redis: deadlines, a bounded pool, and one round trip per event-loop tick.
+"""The way to Redis: every call goes to the node that holds its key, in order, with a deadline.
 
-Calls made in the same tick of the event loop share one pipeline. While it is under way, further
-calls gather in the next one, so load makes pipelines longer rather than connections more, and calls
-reach Redis in the order in which they were made. Every call has a deadline; what the driver raises
-stops here.
+`sekring.store.topology` knows the nodes, `sekring.store.lane` is the way to one of them. Here a
+call finds its lane, also when its slot moves while it waits. What the driver raises stops here.
 """
 
 import asyncio
 import hashlib
-from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Sequence
 
-import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import AskError, MovedError
 
 from sekring.errors import StoreUnavailable
 from sekring.redisurl import RedisUrl
-from sekring.store.connection import Connector
+from sekring.store.calls import Call, Deadlines
+from sekring.store.cluster import Cluster
+from sekring.store.connection import Address, Command, Connector
+from sekring.store.fence import SETTLE_S, Fence
+from sekring.store.lane import Lane, unreachable
 from sekring.store.scripts import Script
+from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.topology import Topology
 
 __all__ = ["RedisLink"]
 
-#: Calls in one pipeline at most: larger ones would make the first wait for the last.
-_BATCH_MAX = 512
-
-_log = structlog.get_logger(__name__)
-
-
-class _Call(NamedTuple):
-    command: tuple[str | bytes | int, ...]
-    script: Script | None
-    answer: asyncio.Future[object]
+#: How often a call follows nodes that send it on at once; then it waits a little before each.
+_MOVES_MAX = 4
 
 
 class RedisLink:
-    """Runs scripts and commands on one Redis, coalesced into pipelines."""
+    """Runs scripts and commands on one Redis deployment."""
 
     def __init__(self, url: str, *, timeout_ms: int, pool_size: int) -> None:
-        """Prepare the connection pool; nothing is sent yet.
+        """Prepare; nothing is sent yet.
 
         `timeout_ms` is the deadline of one call, from the call to its answer, queueing included.
+
+        Raises:
+            SettingsError: the URL has an option that does not exist.
         """
+        del pool_size
         self._timeout_s = timeout_ms / 1000
-        #: Which node holds what; `sekring.store.push` follows it.
-        self.topology: Topology = Single(Connector(RedisUrl.parse(url), timeout_s=self._timeout_s))
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=pool_size,
-            timeout=self._timeout_s,
-            socket_timeout=self._timeout_s,
-            socket_connect_timeout=self._timeout_s,
-            # Retrying is done here, once, where a repeat is known to be safe.
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        self._redis = Redis.from_pool(pool)
-        self._waiting: deque[_Call] = deque()
-        self._pipeline: asyncio.Task[None] | None = None
-        self._flush_planned = False
+        #: All scripts, see `know`.
+        self.scripts: Sequence[Script] = ()
+        #: Which node holds what; `sekring.store.push` follows it as well.
+        self.topology = _topology(RedisUrl.parse(url), self._timeout_s)
+        self.topology.watch(self._rearrange)
+        self._lanes: dict[Address, Lane] = {}
+        self._fences: dict[Address, Fence] = {}
+        #: Calls of slots whose node is not known yet.
+        self._homeless: list[Call] = []
+        self._deadlines = Deadlines(self._timeout_s)
         self._digests: dict[str, str] = {}
-        self._scripts: tuple[Script, ...] = ()
+        self._callbacks: list[Callable[[], None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     def know(self, scripts: Sequence[Script]) -> None:
         """Name all scripts: a server that lacks one is given all, so that it lacks no other.
 
         Otherwise calls of two scripts in one pipeline could change places when one is repeated.
         """
-        self._scripts = tuple(scripts)
+        self.scripts = tuple(scripts)
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
-        """Run `script` on `keys` with one msgpack-encoded request.
+        """Run `script` on `keys` with one msgpack-encoded request, where the first key is.
 
         Every script may be run twice with the same request without counting twice, so a call
-        whose connection breaks is repeated once.
+        whose connection breaks, or whose node changes, is repeated.
 
         Raises:
-            StoreUnavailable: no answer within the deadline, or Redis refused.
+            StoreUnavailable: no answer within the deadline, or Redis refused; at once where the
+                node is known to be lost.
         """
         digest = self._digests.get(script.name)
         if digest is None:
             digest = hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
             self._digests[script.name] = digest
-        return await self._enqueue(("EVALSHA", digest, len(keys), *keys, request), script)
+        command: Command = ("EVALSHA", digest, len(keys), *keys, request)
+        return await self._call(command, script, self.topology.slot_of(keys[0]))
 
-    async def read(self, *command: str | bytes | int) -> object:
-        """Run one command that changes nothing.
+    async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:
+        """Run one command that changes nothing, where its key is.
 
         Raises:
-            StoreUnavailable: no answer within the deadline, or Redis refused.
+            StoreUnavailable: as from `run`.
         """
-        return await self._enqueue(command, None)
+        return await self._call((command, key, *arguments), None, self.topology.slot_of(key))
+
+    async def ping(self) -> None:
+        """Return if a node answers.
+
+        Raises:
+            StoreUnavailable: none does.
+        """
+        self.topology.start()
+        lanes = [self._lane(address) for address in self.topology.owners()]
+        lane = next((lane for lane in lanes if lane.lost is None), None)
+        if lane is None:
+            await self._call(("PING",), None, 0)
+            return
+        call = Call(("PING",), None, 0)
+        self._deadlines.add(call)
+        lane.resume([call])
+        await call.answer
+
+    def available(self, key: str) -> bool:
+        """Tell whether calls for `key` have a chance: false where they fail at once."""
+        slot = self.topology.slot_of(key)
+        address = self.topology.owner(slot)
+        if address is None:
+            return self.topology.lost is None
+        lane = self._lanes.get(address)
+        return lane is None or (lane.lost is None and lane.holds.words(slot) is None)
+
+    def on_availability(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `available` may have changed for some keys."""
+        self._callbacks.append(callback)
+
+    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:
+        """Tell whether `replicas` replicas have all that was written beside `key` before.
+
+        `key` is any key of the partition that was written; ask right after the write's answer.
+        False where it is not known within `timeout_ms`: also, for a few seconds, after a failover
+        or a restart, since what was written before it may be lost. Never raises.
+        """
+        self.topology.start()
+        slot = self.topology.slot_of(key)
+        address = self.topology.owner(slot)
+        if address is None:
+            return False
+        fence = self._fences.get(address)
+        if fence is None:
+            fence = self._fences[address] = Fence(self.topology.connector, address)
+        confirmed = await fence.confirm(key, replicas, timeout_ms)
+        settled = time.monotonic() - self.topology.owned_since_s(slot) > SETTLE_S
+        return confirmed and settled and self.topology.owner(slot) == address
 
     def available(self, key: str) -> bool:  # noqa: ARG002
         """Whether the node that holds the key's slot can be reached, by the evidence."""
@@ -117,96 +147,144 @@ class RedisLink:
 
     async def close(self) -> None:
         """Wait for what is under way, then close every connection."""
-        while self._pipeline:
-            await asyncio.gather(self._pipeline, return_exceptions=True)
-        await self._redis.aclose()
+        for lane in tuple(self._lanes.values()):
+            await lane.drain()
+        await self.topology.close()
+        for lane in tuple(self._lanes.values()):
+            self._retire(lane)
+        for call in self._homeless:
+            call.fail(StoreUnavailable("The connection to Redis was closed."))
+        for fence in self._fences.values():
+            await fence.close()
+        await asyncio.gather(*self._closing)
+        self._deadlines.close()
 
-    async def _enqueue(
-        self, command: tuple[str | bytes | int, ...], script: Script | None
-    ) -> object:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[object] = loop.create_future()
-        self._waiting.append(_Call(command, script, answer))
-        if self._pipeline is None and not self._flush_planned:
-            self._flush_planned = True
-            loop.call_soon(self._flush)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await answer
-        except TimeoutError:
-            message = f"Redis did not answer within {round(self._timeout_s * 1000)} ms."
-            raise StoreUnavailable(message) from None
+    # ------------------------------------------------------------------------------ calls
 
-    def _flush(self) -> None:
-        self._flush_planned = False
-        batch: list[_Call] = []
-        while self._waiting and len(batch) < _BATCH_MAX:
-            call = self._waiting.popleft()
-            if not call.answer.done():  # else its caller has given up
-                batch.append(call)
-        self._pipeline = asyncio.create_task(self._send(batch)) if batch else None
-        if self._pipeline:
-            self._pipeline.add_done_callback(self._sent)
+    async def _call(self, command: Command, script: Script | None, slot: int) -> object:
+        lane = self._lane_of(slot)
+        words = (lane.lost or lane.holds.words(slot)) if lane else self.topology.lost
+        if words:
+            raise unreachable(words)
+        call = Call(command, script, slot)
+        self._deadlines.add(call)
+        if lane:
+            lane.submit(call)
+        else:
+            self._homeless = [one for one in self._homeless if not one.done]
+            self._homeless.append(call)
+        return await call.answer
 
-    def _sent(self, _: asyncio.Task[None]) -> None:
-        self._flush()
+    def _lane_of(self, slot: int) -> Lane | None:
+        self.topology.start()
+        address = self.topology.owner(slot)
+        return self._lane(address) if address else None
 
-    async def _send(self, batch: list[_Call]) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                try:
-                    answers = await self._execute(batch)
-                except RedisConnectionError:
-                    answers = await self._execute(batch)
-        except (RedisError, RedisTimeoutError, OSError, TimeoutError) as error:
-            failure = StoreUnavailable(f"Redis cannot be reached: {_words(error)}.")
-            answers = [failure] * len(batch)
-        except BaseException as error:
-            for call in batch:
-                if not call.answer.done():
-                    call.answer.set_exception(
-                        StoreUnavailable(f"The call was cut short: {error!r}")
-                    )
-            raise
-        for call, answer in zip(batch, answers, strict=True):
-            if call.answer.done():
-                continue
-            if isinstance(answer, Exception):
-                call.answer.set_exception(_translated(call, answer))
+    def _lane(self, address: Address) -> Lane:
+        lane = self._lanes.get(address)
+        if lane is None:
+            lane = self._lanes[address] = Lane(self.topology.connector, address, self)
+        return lane
+
+    def _resubmit(self, calls: list[Call]) -> None:
+        """Send calls that were taken back, in their order, before those that wait."""
+        by_lane: dict[Lane, list[Call]] = {}
+        for call in sorted(calls, key=lambda call: call.number):
+            call.asking = False
+            call.lane = None
+            lane = self._lane_of(call.slot)
+            if lane is not None:
+                by_lane.setdefault(lane, []).append(call)
+            elif self.topology.lost:
+                call.fail(unreachable(self.topology.lost))
             else:
-                call.answer.set_result(answer)
+                self._homeless.append(call)
+        for lane, mine in by_lane.items():
+            lane.resume(mine)
 
-    async def _execute(self, batch: list[_Call]) -> list[object]:
-        answers = await self._round_trip([call.command for call in batch])
-        missing = [
-            place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)
-        ]
-        if not missing:
-            return answers
-        # The server was restarted or flushed: give it the scripts again, then repeat those calls.
-        loads: list[tuple[str | bytes | int, ...]] = [
-            ("SCRIPT LOAD", script.text) for script in self._scripts
-        ]
-        repeated = await self._round_trip(loads + [batch[place].command for place in missing])
-        for place, answer in zip(missing, repeated[len(loads) :], strict=True):
-            answers[place] = answer
-        return answers
+    # ------------------------------------------------------------- what the lanes report
 
-    async def _round_trip(self, commands: list[tuple[str | bytes | int, ...]]) -> list[object]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return await pipeline.execute(raise_on_error=False)
+    def bounced(self, lane: Lane, calls: list[tuple[Call, Exception]]) -> None:
+        """Send on calls that a node did not run."""
+        by_slot: dict[int, list[tuple[Call, Exception]]] = {}
+        for call, error in calls:
+            by_slot.setdefault(call.slot, []).append((call, error))
+        for slot, refused in by_slot.items():
+            self._bounce(lane, slot, refused)
+
+    def moved(self, lane: Lane, slot: int, error: MovedError) -> None:
+        """Send what waits for a slot to where the slot is."""
+        calls = lane.take(slot)
+        self.topology.learn(slot, _target(error, lane))
+        self._resubmit(calls)
+
+    def suspect(self) -> None:
+        """Have the nodes looked up."""
+        self.topology.suspect()
+
+    def changed(self) -> None:
+        """Tell whoever asked to be told of availability."""
+        for callback in tuple(self._callbacks):
+            callback()
+
+    def _bounce(self, lane: Lane, slot: int, refused: list[tuple[Call, Exception]]) -> None:
+        calls = [call for call, _ in refused]
+        errors = [error for _, error in refused]
+        patient = any(call.moves >= _MOVES_MAX for call in calls)
+        for call in calls:
+            call.moves += 1
+        moved = next((error for error in errors if isinstance(error, MovedError)), None)
+        asked = errors[0] if all(isinstance(error, AskError) for error in errors) else None
+        if moved and not patient:
+            self.topology.learn(slot, _target(moved, lane))
+            self._resubmit(calls)
+        elif isinstance(asked, AskError) and not patient:
+            for call in calls:
+                call.asking = True
+            self._lane(_target(asked, lane)).resume(calls)
+        else:
+            self.suspect()
+            owner = self._lane_of(slot) or lane
+            for call, error in refused:
+                if owner.lost:
+                    call.fail(unreachable(owner.lost))
+                else:
+                    owner.holds.add(call, str(error))
+
+    # --------------------------------------------------------------- when the nodes change
+
+    def _rearrange(self) -> None:
+        """Send what waits to where it belongs now; leave nodes that hold nothing any more."""
+        calls, self._homeless = self._homeless, []
+        owners = self.topology.owners()
+        for address, lane in tuple(self._lanes.items()):
+            if address not in owners:
+                calls += self._retire(lane)
+                continue
+            for slot in lane.slots():
+                if self.topology.owner(slot) != address:
+                    calls += lane.take(slot)
+        self._resubmit([call for call in calls if not call.done])
+        self.changed()
+
+    def _retire(self, lane: Lane) -> list[Call]:
+        calls = lane.retire()
+        del self._lanes[lane.address]
+        task = asyncio.create_task(lane.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return calls
 
 
-def _translated(call: _Call, error: Exception) -> Exception:
-    if isinstance(error, StoreUnavailable):
-        return error
-    if isinstance(error, ResponseError):
-        name = call.script.name if call.script else str(call.command[0])
-        _log.error("redis refused a call", call=name, error=str(error))
-    return StoreUnavailable(f"Redis refused: {_words(error)}.")
+def _topology(url: RedisUrl, timeout_s: float) -> Topology:
+    connector = Connector(url, timeout_s=timeout_s)
+    if url.kind == "sentinel":
+        return Sentinel(url, connector)
+    if url.kind == "cluster":
+        return Cluster(url, connector)
+    return Single(connector)
 
 
-def _words(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__
+def _target(error: AskError, lane: Lane) -> Address:
+    """Return where a node sends a call; without a host it means its own."""
+    return Address(error.host or lane.address.host, error.port)

@@ -10,9 +10,17 @@ __all__ = ["Single"]
 class Single:
     """The topology of a single server, which never changes."""
 
+    lost: str | None = None
+
     def __init__(self, connector: Connector) -> None:
         """Take the one server that the URL names."""
         self.connector = connector
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
 
     def slot_of(self, key: str) -> int:  # noqa: ARG002
         """Return 0."""
@@ -21,6 +29,17 @@ class Single:
     def owner(self, slot: int) -> Address | None:  # noqa: ARG002
         """Return the server."""
         return self.connector.first
+
+    def owned_since_s(self, slot: int) -> float:  # noqa: ARG002
+        """Return 0: there was no other."""
+        return 0.0
+
+    def owners(self) -> set[Address]:
+        """Return the server."""
+        return {self.connector.first}
+
+    def learn(self, slot: int, owner: Address) -> None:
+        """Do nothing: a single server knows of no other."""
 
     def suspect(self) -> None:
         """Do nothing: there is no other server."""

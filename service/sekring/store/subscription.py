@@ -12,18 +12,15 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from sekring.store.connection import Address, Command, ConnectionLost, Dialogue
+from sekring.store.holds import GUARD
 from sekring.store.topology import Topology
 
-__all__ = ["GUARD", "Subscription"]
-
-#: A script that a node runs only where it would run one that writes; memory being full is no
-#: obstacle, since what frees memory is published as well.
-GUARD: Final = "#!lua flags=allow-oom\nreturn 0"
+__all__ = ["Subscription"]
 
 #: How long to wait before a connection that failed is made anew, at first and at most, in seconds.
 _PAUSE_S = 0.05

@@ -1,9 +1,10 @@
-"""The connection to Redis: one round trip a tick, deadlines, healing, and every kind of URL."""
+"""The way to one node: one round trip a tick, deadlines, evidence of its loss, and URLs."""
 
 import asyncio
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ def a_failure(instance_id: str, report_id: str) -> ReportRequest:
     return ReportRequest(
         instance_id=instance_id, id=report_id, outcome="failure", effect=Effect.COUNT, kind="dns"
     )
+
+
+KEY = Keyspace().policies(0)
+
+
+async def available(link: RedisLink, key: str, *, wanted: bool = True) -> None:
+    """Wait until `key` is available, or is not."""
+    deadline = time.monotonic() + 20
+    while link.available(key) is not wanted:
+        assert time.monotonic() < deadline, f"waited 20 s for available({key}) to be {wanted}"
+        await asyncio.sleep(0.01)
 
 
 def reads_from_clients(server: RedisServer) -> int:
@@ -68,6 +80,7 @@ async def test_a_restarted_server_is_found_again(tmp_path: Path, keyspace: Keysp
     with pytest.raises(StoreUnavailable):
         await scripts.report(a_failure("a", "r2"))
     with server:
+        await available(link, KEY)
         verdict = await scripts.report(a_failure("a", "r3"))
         assert verdict.failures == 2
         await link.close()
@@ -77,7 +90,7 @@ async def test_a_call_to_a_frozen_server_ends_at_its_deadline_and_no_answer_is_m
     tmp_path: Path, keyspace: Keyspace
 ) -> None:
     with RedisServer(tmp_path) as server:
-        link = RedisLink(server.url, timeout_ms=200, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=1_000, pool_size=2)
         scripts = Scripts(link, keyspace)
         await scripts.report(a_failure("a", "r1"))
         server.signal(signal.SIGSTOP)
@@ -87,6 +100,7 @@ async def test_a_call_to_a_frozen_server_ends_at_its_deadline_and_no_answer_is_m
         )
         assert all(isinstance(error, StoreUnavailable) for error in failed)
         server.signal(signal.SIGCONT)
+        await available(link, KEY)
         for n in range(20):
             name = f"other-{n}"
             reading, verdict = await asyncio.gather(
@@ -94,6 +108,107 @@ async def test_a_call_to_a_frozen_server_ends_at_its_deadline_and_no_answer_is_m
                 scripts.report(a_failure(name, "r")),
             )
             assert reading.snapshot.instance_id == verdict.instance_id == name
+        await link.close()
+
+
+async def test_one_broken_connection_is_no_evidence(
+    redis_server: RedisServer, link: RedisLink, scripts: Scripts
+) -> None:
+    for n in range(1, 9):
+        with redis_server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert (await scripts.report(a_failure("a", f"r{n}"))).failures == n
+        assert link.available(KEY)
+
+
+async def test_one_missed_deadline_is_no_evidence(tmp_path: Path, keyspace: Keyspace) -> None:
+    with RedisServer(tmp_path) as server:
+        link = RedisLink(server.url, timeout_ms=500, pool_size=2)
+        scripts = Scripts(link, keyspace)
+        await scripts.report(a_failure("a", "r1"))
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable, match="did not answer within 500 ms"):
+            await scripts.report(a_failure("a", "r2"))
+        server.signal(signal.SIGCONT)
+        assert link.available(KEY)
+        # Sent twice perhaps, counted once.
+        assert (await scripts.report(a_failure("a", "r3"))).failures in {2, 3}
+        await link.close()
+
+
+@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_lost_server_is_known_to_be_lost_until_it_is_back(
+    tmp_path: Path, keyspace: Keyspace, fault: signal.Signals
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    link = RedisLink(server.url, timeout_ms=500, pool_size=2)
+    changes: list[bool] = []
+    link.on_availability(lambda: changes.append(link.available(KEY)))
+    scripts = Scripts(link, keyspace)
+    await scripts.permit(PermitRequest(instance_id="a"))
+    if fault is signal.SIGKILL:
+        server.kill()
+    else:
+        server.signal(fault)
+    waiting = [
+        asyncio.create_task(scripts.permit(PermitRequest(instance_id=f"i{n}"))) for n in range(50)
+    ]
+    for task in waiting:
+        with pytest.raises(StoreUnavailable):
+            await task
+    assert changes == [False]
+    before_s = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):
+            await scripts.permit(PermitRequest(instance_id="b"))
+    # One that waited would have taken half a second.
+    assert time.monotonic() - before_s < 0.5
+    server.revive()
+    await available(link, KEY)
+    assert changes == [False, True]
+    assert (await scripts.permit(PermitRequest(instance_id="c"))).permitted
+    await link.close()
+    server.stop()
+
+
+async def test_a_server_that_serves_only_reads_is_waited_for_and_then_given_up(
+    tmp_path: Path, keyspace: Keyspace
+) -> None:
+    with RedisServer(tmp_path / "a") as server, RedisServer(tmp_path / "b") as other:
+        link = RedisLink(server.url, timeout_ms=300, pool_size=2)
+        scripts = Scripts(link, keyspace)
+        await scripts.report(a_failure("a", "r1"))
+        with server.client() as client:
+            client.replicaof("127.0.0.1", str(other.port))
+            with pytest.raises(StoreUnavailable):
+                await scripts.report(a_failure("a", "r2"))
+            await available(link, KEY, wanted=False)
+            with pytest.raises(StoreUnavailable, match=r"Redis (takes no calls|cannot be reached)"):
+                await scripts.report(a_failure("a", "r3"))
+            client.replicaof("NO", "ONE")
+        await available(link, KEY)
+        waited = asyncio.gather(*(scripts.report(a_failure("b", f"r{n}")) for n in range(20)))
+        assert [verdict.failures for verdict in await waited][:15] == list(range(1, 16))
+        await link.close()
+
+
+async def test_calls_wait_for_a_short_interruption_in_their_order(
+    tmp_path: Path, keyspace: Keyspace
+) -> None:
+    with RedisServer(tmp_path / "a") as server, RedisServer(tmp_path / "b") as other:
+        link = RedisLink(server.url, timeout_ms=5_000, pool_size=2)
+        scripts = Scripts(link, keyspace)
+        await scripts.report(a_failure("b", "warm-up"))
+        with server.client() as client:
+            client.replicaof("127.0.0.1", str(other.port))
+            early = [asyncio.create_task(scripts.report(a_failure("a", f"e{n}"))) for n in range(5)]
+            await asyncio.sleep(0.1)
+            late = [asyncio.create_task(scripts.report(a_failure("a", f"l{n}"))) for n in range(5)]
+            await asyncio.sleep(0.1)
+            client.replicaof("NO", "ONE")
+        verdicts = await asyncio.gather(*early, *late)
+        assert [verdict.failures for verdict in verdicts] == list(range(1, 11))
         await link.close()
 
 
