@@ -9,7 +9,7 @@ from redis.crc import key_slot
 
 from tests.servers import RedisServer, free_port, wait_until
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "ClusterNode"]
 
 _SLOTS = 16_384
 _PRIMARIES = 3

@@ -9,6 +9,8 @@ from sekring.store.keys import KEY_KINDS, Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
+from tests.clusters import Cluster
+from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
 
@@ -43,6 +45,34 @@ def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
         client.script_flush()
     yield redis_process
     check_keys(redis_process)
+
+
+@pytest.fixture(scope="session")
+def cluster_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster that the tests share."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(cluster_processes: Cluster) -> Cluster:
+    """The shared cluster, whole; a test may leave it in pieces."""
+    cluster_processes.heal()
+    return cluster_processes
+
+
+@pytest.fixture(scope="session")
+def sentinel_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """The sentinels and servers that the tests share."""
+    with Sentinels(tmp_path_factory.mktemp("sentinels")) as trio:
+        yield trio
+
+
+@pytest.fixture
+def sentinels(sentinel_processes: Sentinels) -> Sentinels:
+    """The shared sentinels and servers, whole; a test may leave them in pieces."""
+    sentinel_processes.heal()
+    return sentinel_processes
 
 
 def check_keys(server: RedisServer) -> None:

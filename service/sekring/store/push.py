@@ -58,6 +58,7 @@ class PushChannel:
     async def run(self) -> None:
         """Deliver until cancelled; whatever breaks is mended."""
         changed = asyncio.Event()
+        self._topology.start()
         unwatch = self._topology.watch(changed.set)
         nodes: dict[Address, tuple[Subscription, asyncio.Task[None]]] = {}
         try:
