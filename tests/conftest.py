@@ -101,7 +101,7 @@ def keyspace() -> Keyspace:
 @pytest.fixture
 async def link(redis_server: RedisServer) -> AsyncIterator[RedisLink]:
     """A connection to the shared server."""
-    link = RedisLink(redis_server.url, timeout_ms=5_000, pool_size=8)
+    link = RedisLink(redis_server.url, timeout_ms=5_000)
     yield link
     await link.close()
 

@@ -143,9 +143,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             whole_number(0, 10),
         ),
     ] = None
-    redis_pool_size: Annotated[
-        int, Setting("connections to Redis, at most, per process", whole_number(1, 1024))
-    ] = 16
     request_timeout_ms: Annotated[
         int,
         Setting("deadline of one request", whole_number(100, 600_000, "milliseconds")),

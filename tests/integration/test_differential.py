@@ -741,7 +741,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture
 def shared_link(redis_server: RedisServer, runner: asyncio.Runner) -> Iterator[RedisLink]:
-    link = RedisLink(redis_server.url, timeout_ms=20_000, pool_size=8)
+    link = RedisLink(redis_server.url, timeout_ms=20_000)
     yield link
     runner.run(link.close())
 

@@ -73,7 +73,7 @@ async def test_a_flushed_script_cache_heals_itself(
 
 async def test_a_restarted_server_is_found_again(tmp_path: Path, keyspace: Keyspace) -> None:
     server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
-    link = RedisLink(server.url, timeout_ms=2_000, pool_size=2)
+    link = RedisLink(server.url, timeout_ms=2_000)
     scripts = Scripts(link, keyspace)
     with server:
         await scripts.report(a_failure("a", "r1"))
@@ -90,7 +90,7 @@ async def test_a_call_to_a_frozen_server_ends_at_its_deadline_and_no_answer_is_m
     tmp_path: Path, keyspace: Keyspace
 ) -> None:
     with RedisServer(tmp_path) as server:
-        link = RedisLink(server.url, timeout_ms=1_000, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=1_000)
         scripts = Scripts(link, keyspace)
         await scripts.report(a_failure("a", "r1"))
         server.signal(signal.SIGSTOP)
@@ -123,7 +123,7 @@ async def test_one_broken_connection_is_no_evidence(
 
 async def test_one_missed_deadline_is_no_evidence(tmp_path: Path, keyspace: Keyspace) -> None:
     with RedisServer(tmp_path) as server:
-        link = RedisLink(server.url, timeout_ms=500, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=500)
         scripts = Scripts(link, keyspace)
         await scripts.report(a_failure("a", "r1"))
         server.signal(signal.SIGSTOP)
@@ -142,7 +142,7 @@ async def test_a_lost_server_is_known_to_be_lost_until_it_is_back(
 ) -> None:
     server = RedisServer(tmp_path)
     server.start()
-    link = RedisLink(server.url, timeout_ms=500, pool_size=2)
+    link = RedisLink(server.url, timeout_ms=500)
     changes: list[bool] = []
     link.on_availability(lambda: changes.append(link.available(KEY)))
     scripts = Scripts(link, keyspace)
@@ -176,7 +176,7 @@ async def test_a_server_that_serves_only_reads_is_waited_for_and_then_given_up(
     tmp_path: Path, keyspace: Keyspace
 ) -> None:
     with RedisServer(tmp_path / "a") as server, RedisServer(tmp_path / "b") as other:
-        link = RedisLink(server.url, timeout_ms=300, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=300)
         scripts = Scripts(link, keyspace)
         await scripts.report(a_failure("a", "r1"))
         with server.client() as client:
@@ -197,7 +197,7 @@ async def test_calls_wait_for_a_short_interruption_in_their_order(
     tmp_path: Path, keyspace: Keyspace
 ) -> None:
     with RedisServer(tmp_path / "a") as server, RedisServer(tmp_path / "b") as other:
-        link = RedisLink(server.url, timeout_ms=5_000, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=5_000)
         scripts = Scripts(link, keyspace)
         await scripts.report(a_failure("b", "warm-up"))
         with server.client() as client:
@@ -222,7 +222,7 @@ async def test_a_caller_that_gives_up_does_not_disturb_the_others(scripts: Scrip
 
 
 async def test_nobody_listening_is_said_in_a_sentence(keyspace: Keyspace) -> None:
-    link = RedisLink(f"redis://127.0.0.1:{free_port()}", timeout_ms=500, pool_size=1)
+    link = RedisLink(f"redis://127.0.0.1:{free_port()}", timeout_ms=500)
     with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):
         await Scripts(link, keyspace).permit(PermitRequest(instance_id="a"))
     await link.close()
@@ -230,7 +230,7 @@ async def test_nobody_listening_is_said_in_a_sentence(keyspace: Keyspace) -> Non
 
 async def test_a_refusal_by_redis_itself_is_said(tmp_path: Path, keyspace: Keyspace) -> None:
     with RedisServer(tmp_path, "--maxmemory", "1") as server:
-        link = RedisLink(server.url, timeout_ms=2_000, pool_size=1)
+        link = RedisLink(server.url, timeout_ms=2_000)
         with pytest.raises(StoreUnavailable, match="maxmemory"):
             await Scripts(link, keyspace).report(a_failure("a", "r"))
         await link.close()
@@ -239,7 +239,7 @@ async def test_a_refusal_by_redis_itself_is_said(tmp_path: Path, keyspace: Keysp
 async def test_unix_sockets(tmp_path: Path, keyspace: Keyspace) -> None:
     path = tmp_path / "redis.sock"
     with RedisServer(tmp_path, "--unixsocket", str(path)):
-        link = RedisLink(f"unix://{path}", timeout_ms=2_000, pool_size=1)
+        link = RedisLink(f"unix://{path}", timeout_ms=2_000)
         assert (await Scripts(link, keyspace).permit(PermitRequest(instance_id="a"))).permitted
         await link.close()
 
@@ -248,12 +248,10 @@ async def test_passwords_and_database_numbers(tmp_path: Path, keyspace: Keyspace
     with RedisServer(tmp_path) as server:
         with server.client() as client:
             client.config_set("requirepass", "s3cret")
-        right = RedisLink(
-            f"redis://:s3cret@127.0.0.1:{server.port}/1", timeout_ms=2_000, pool_size=1
-        )
+        right = RedisLink(f"redis://:s3cret@127.0.0.1:{server.port}/1", timeout_ms=2_000)
         assert (await Scripts(right, keyspace).permit(PermitRequest(instance_id="a"))).permitted
         await right.close()
-        wrong = RedisLink(f"redis://:no@127.0.0.1:{server.port}", timeout_ms=2_000, pool_size=1)
+        wrong = RedisLink(f"redis://:no@127.0.0.1:{server.port}", timeout_ms=2_000)
         with pytest.raises(StoreUnavailable, match=r"(?i)password"):
             await Scripts(wrong, keyspace).permit(PermitRequest(instance_id="a"))
         await wrong.close()
@@ -280,10 +278,10 @@ async def test_tls(tmp_path: Path, keyspace: Keyspace, certificate: Path) -> Non
     options += ["--tls-key-file", str(certificate.with_suffix(".key")), "--tls-auth-clients", "no"]
     with RedisServer(tmp_path / "data", *options, binary=debian):
         url = f"rediss://127.0.0.1:{port}"
-        trusted = RedisLink(f"{url}?ssl_ca_certs={certificate}", timeout_ms=2_000, pool_size=1)
+        trusted = RedisLink(f"{url}?ssl_ca_certs={certificate}", timeout_ms=2_000)
         assert (await Scripts(trusted, keyspace).permit(PermitRequest(instance_id="a"))).permitted
         await trusted.close()
-        distrusted = RedisLink(url, timeout_ms=2_000, pool_size=1)
+        distrusted = RedisLink(url, timeout_ms=2_000)
         with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
             await Scripts(distrusted, keyspace).permit(PermitRequest(instance_id="a"))
         await distrusted.close()

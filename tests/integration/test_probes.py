@@ -70,7 +70,7 @@ async def report(
 @asynccontextmanager
 async def replica(url: str) -> AsyncIterator[Scripts]:
     """Scripts over connections of their own."""
-    link = RedisLink(url, timeout_ms=5_000, pool_size=4)
+    link = RedisLink(url, timeout_ms=5_000)
     yield Scripts(link, Keyspace())
     await link.close()
 

@@ -65,7 +65,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 20) -
 @contextlib.asynccontextmanager
 async def listening(url: str, recorder: Recorder | None = None) -> AsyncIterator[Recorder]:
     """Listen on all channels; begins when they are open."""
-    link = RedisLink(url, timeout_ms=500, pool_size=2)
+    link = RedisLink(url, timeout_ms=500)
     recorder = recorder or Recorder()
     task = asyncio.create_task(PushChannel(link, CHANNELS, recorder, ping_ms=20).run())
     try:
@@ -148,7 +148,7 @@ async def test_a_listener_that_fails_ends_the_channel(redis_server: RedisServer)
         def opened(self, channel: str) -> None:
             raise ZeroDivisionError(channel)
 
-    link = RedisLink(redis_server.url, timeout_ms=500, pool_size=2)
+    link = RedisLink(redis_server.url, timeout_ms=500)
     with pytest.RaisesGroup(ZeroDivisionError):
         await PushChannel(link, CHANNELS, Failing(), ping_ms=20).run()
     await link.close()
@@ -214,7 +214,7 @@ async def audited(url: str) -> AsyncIterator[Auditor]:
     """Publish on every channel and check what arrives; begins when all have got something."""
     auditor, stop = Auditor(), asyncio.Event()
     async with listening(url, recorder=auditor):
-        publisher = RedisLink(url, timeout_ms=500, pool_size=2)
+        publisher = RedisLink(url, timeout_ms=500)
         publisher.know([PUBLISH])
         tasks = [asyncio.create_task(publish(publisher, auditor, c, stop)) for c in CHANNELS]
         await until(lambda: len(auditor.messages) == len(CHANNELS), "the first messages")

@@ -22,8 +22,8 @@ from msgspec import structs
 from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
-from sekring.store.assemble import assemble, script_names
 from sekring.replica import Replica
+from sekring.store.assemble import assemble, script_names
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
@@ -66,7 +66,7 @@ class Store(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def store(server: RedisServer) -> AsyncIterator[Store]:
-    link = RedisLink(server.url, timeout_ms=60_000, pool_size=4)
+    link = RedisLink(server.url, timeout_ms=60_000)
     keyspace = Keyspace()
     scripts, reads = Scripts(link, keyspace), Reads(link, keyspace)
     yield Store(scripts, reads, keyspace, Policies(scripts, reads, keyspace))

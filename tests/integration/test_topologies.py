@@ -68,7 +68,7 @@ def deployment(request: pytest.FixtureRequest) -> Deployment:
 @contextlib.asynccontextmanager
 async def linked(url: str, timeout_ms: int = 500) -> AsyncIterator[tuple[RedisLink, Scripts]]:
     """Open a link to `url`, with all scripts."""
-    link = RedisLink(url, timeout_ms=timeout_ms, pool_size=2)
+    link = RedisLink(url, timeout_ms=timeout_ms)
     try:
         yield link, Scripts(link, KEYSPACE)
     finally:

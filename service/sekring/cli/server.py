@@ -109,7 +109,7 @@ def _redis(settings: Settings) -> Iterator[str]:
 async def _check_keyspace(settings: Settings) -> None:
     """Find a wrong partition count before any process serves; an absent Redis may come later."""
     assert settings.redis_url is not None  # noqa: S101 - `run` has just set it
-    link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms, pool_size=1)
+    link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     try:
         await claim_keyspace(
             Scripts(link, Keyspace(settings.key_prefix, settings.partitions)), settings.partitions

@@ -18,6 +18,7 @@ from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.fleet import Fleet
 from sekring.outbox import Outbox
 from sekring.policies import Policies
+from sekring.redisurl import RedisUrl
 from sekring.registrar import Registrar
 from sekring.replica import Replica
 from sekring.settings import Settings
@@ -64,11 +65,14 @@ class Runtime:
         self.settings = settings
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        limits = {"timeout_ms": settings.redis_timeout_ms, "pool_size": settings.redis_pool_size}
-        self._link = RedisLink(settings.redis_url, **limits)
-        self._bulk = RedisLink(settings.redis_url, **limits)
+        self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self.scripts = Scripts(self._link, self.keyspace, self._bulk)
         self.reads = Reads(self._bulk, self.keyspace)
+        alone = RedisUrl.parse(settings.redis_url).kind == "single"
+        self._confirm_replicas = (
+            int(not alone) if settings.confirm_replicas is None else settings.confirm_replicas
+        )
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
@@ -159,7 +163,7 @@ class Runtime:
 
     async def _durable(self, instance_id: str) -> None:
         """Wait until replicas of Redis have what was just written about the instance."""
-        replicas = self.settings.confirm_replicas or 0
+        replicas = self._confirm_replicas
         key = self.keyspace.view(self.keyspace.partition_of(instance_id))
         if replicas and not await self._link.confirm(key, replicas, _CONFIRM_MS):
             _log.warning("not confirmed by the replicas of redis", instance_id=instance_id)

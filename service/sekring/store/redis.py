@@ -32,7 +32,7 @@ _MOVES_MAX = 4
 class RedisLink:
     """Runs scripts and commands on one Redis deployment."""
 
-    def __init__(self, url: str, *, timeout_ms: int, pool_size: int) -> None:
+    def __init__(self, url: str, *, timeout_ms: int) -> None:
         """Prepare; nothing is sent yet.
 
         `timeout_ms` is the deadline of one call, from the call to its answer, queueing included.
@@ -40,7 +40,6 @@ class RedisLink:
         Raises:
             SettingsError: the URL has an option that does not exist.
         """
-        del pool_size
         self._timeout_s = timeout_ms / 1000
         #: All scripts, see `know`.
         self.scripts: Sequence[Script] = ()
@@ -136,14 +135,6 @@ class RedisLink:
         confirmed = await fence.confirm(key, replicas, timeout_ms)
         settled = time.monotonic() - self.topology.owned_since_s(slot) > SETTLE_S
         return confirmed and settled and self.topology.owner(slot) == address
-
-    def available(self, key: str) -> bool:  # noqa: ARG002
-        """Whether the node that holds the key's slot can be reached, by the evidence."""
-        return True
-
-    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:  # noqa: ARG002
-        """Wait until replicas have what was written."""
-        return False
 
     async def close(self) -> None:
         """Wait for what is under way, then close every connection."""
