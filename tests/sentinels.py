@@ -72,8 +72,14 @@ class Sentinels:
         return next(server for server in self.servers if server.port == port)
 
     def fail_over(self) -> RedisServer:
-        """Have the sentinels promote a replica, although the master is well; return it."""
+        """Have the sentinels promote a replica, although the master is well; return it.
+
+        The old master learns of it seconds later; until then it would take writes that are lost.
+        So it is paused first, as an operator should.
+        """
         old = self.master()
+        with old.client() as client:
+            client.client_pause(5_000, all=False)
         with self.sentinels[0].client() as client:
             client.execute_command("SENTINEL", "FAILOVER", _SERVICE)
         return self.wait_for_another(old)

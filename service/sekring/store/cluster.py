@@ -1,5 +1,6 @@
 """A cluster's slots and who has them, followed through failovers and resharding."""
 
+import math
 import time
 from typing import cast
 
@@ -16,6 +17,7 @@ _SLOTS = 16_384
 
 #: How often to look without any suspicion, in seconds.
 _PERIOD_S = 2.0
+_GAP_S = 0.1
 
 #: How many nodes to ask at once: the one that knows most is believed.
 _ASKED = 3
@@ -28,7 +30,7 @@ class Cluster(Survey):
 
     def __init__(self, url: RedisUrl, connector: Connector) -> None:
         """Know some nodes from the URL; nothing is sent yet."""
-        super().__init__(connector, guides=connector, period_s=_PERIOD_S)
+        super().__init__(connector, guides=connector, period_s=_PERIOD_S, gap_s=_GAP_S)
         self._seeds = [Address(*node) for node in url.nodes]
         #: Whom to ask, those who answered last behind those who were not asked for longer.
         self._known = list(self._seeds)
@@ -51,6 +53,10 @@ class Cluster(Survey):
     def owners(self) -> set[Address]:
         """Return the primaries that have slots."""
         return self._owners
+
+    def vouch(self) -> float:
+        """Return infinity: a primary without a majority takes no calls."""
+        return math.inf
 
     def learn(self, slot: int, owner: Address) -> None:
         """Take a node's word (`MOVED`) for it."""

@@ -24,7 +24,12 @@ class PushListener(Protocol):
         ...
 
     def message(self, channel: str, payload: bytes) -> None:
-        """Take one message; only ever between `opened` and `broken`."""
+        """Take one message; only ever between `opened` and `broken`.
+
+        None is missing, but one may come again, and late: a call is repeated when its answer is
+        lost, and a primary that was stopped runs what it had received once it goes on, and tells
+        its shard. So a payload needs a version of its own.
+        """
         ...
 
     def broken(self, channel: str) -> None:

@@ -12,8 +12,9 @@ from sekring.store.survey import Survey
 
 __all__ = ["Sentinel"]
 
-#: How often to ask without any suspicion, in seconds.
-_PERIOD_S = 1.0
+#: How often to ask without any suspicion, and how soon again with one, in seconds.
+_PERIOD_S = 0.5
+_GAP_S = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -24,11 +25,12 @@ class Sentinel(Survey):
     def __init__(self, url: RedisUrl, connector: Connector) -> None:
         """Know the sentinels of the URL; nothing is sent yet."""
         guides = Connector(_sentinels_own(url), timeout_s=connector.timeout_s)
-        super().__init__(connector, guides=guides, period_s=_PERIOD_S)
+        super().__init__(connector, guides=guides, period_s=_PERIOD_S, gap_s=_GAP_S)
         self._service = url.service
         self._sentinels = [Address(*node) for node in url.nodes]
         self._master: Address | None = None
         self._since_s = 0.0
+        self._vouched_s = 0.0
 
     def slot_of(self, key: str) -> int:  # noqa: ARG002
         """Return 0: there is one server at a time."""
@@ -46,16 +48,24 @@ class Sentinel(Survey):
         """Return the master."""
         return {self._master} if self._master else set()
 
+    def vouch(self) -> float:
+        """Return when the sentinels were last asked and all named this master."""
+        self.suspect()
+        return self._vouched_s
+
     def learn(self, slot: int, owner: Address) -> None:
         """Do nothing: only sentinels are asked."""
 
     async def look(self) -> None:
         """Ask the sentinels for the master, and the master whether it is one."""
+        asked_s = time.monotonic()
         answers = await self.ask(self._sentinels, [("SENTINEL", "MASTER", self._service)])
         claims = [_claim(answer) for (answer,) in answers.values()]
         # The highest epoch is the latest failover's; a sentinel that was cut off has an older one.
         epoch, master = max(claims)
         if master == self._master:
+            if self.heard_all:
+                self._vouched_s = asked_s
             return
         if not await self._is_master(master):
             raise ConnectionLost(f"{master}, which the sentinels name, is no master yet")

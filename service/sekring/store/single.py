@@ -1,5 +1,6 @@
 """One server that holds everything."""
 
+import math
 from collections.abc import Callable
 
 from sekring.store.connection import Address, Connector
@@ -43,6 +44,14 @@ class Single:
 
     def suspect(self) -> None:
         """Do nothing: there is no other server."""
+
+    def vouch(self) -> float:
+        """Return infinity: there is no other server."""
+        return math.inf
+
+    def witness(self, callback: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002
+        """Never call back."""
+        return lambda: None
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002
         """Never call back."""

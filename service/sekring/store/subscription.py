@@ -46,6 +46,13 @@ class _Asked(NamedTuple):
     last_of_round: bool
 
 
+class _Round(NamedTuple):
+    """A round that was answered: the channels that it found well, and when it was sent."""
+
+    channels: tuple[str, ...]
+    sent_s: float
+
+
 class Subscription:
     """Keeps the channels of one node subscribed."""
 
@@ -60,11 +67,15 @@ class Subscription:
         self._dialogue = Dialogue(topology.connector, address)
         self._wanted: Mapping[str, int] = {}
         self._subscribed: set[str] = set()
-        #: Channels that are told to be open, each with when its opening round was sent.
+        #: Channels that are told to be open, each with when that was.
         self._open: dict[str, float] = {}
         self._asked: deque[_Asked] = deque()
         self._error: Exception | None = None
-        self._proven: list[str] = []
+        self._well: list[str] = []
+        #: Rounds whose node has yet to be vouched for.
+        self._rounds: deque[_Round] = deque()
+        #: When a channel was last found not to be well.
+        self._ill_s: dict[str, float] = {}
         self._hurry = asyncio.Event()
 
     def want(self, channels: Mapping[str, int]) -> None:
@@ -78,6 +89,13 @@ class Subscription:
 
     async def run(self) -> None:
         """Hold the connection until cancelled."""
+        unwitness = self._topology.witness(self._settle)
+        try:
+            await self._run()
+        finally:
+            unwitness()
+
+    async def _run(self) -> None:
         pause_s = _PAUSE_S
         while True:
             try:
@@ -94,7 +112,8 @@ class Subscription:
     async def _listen(self) -> None:
         self._subscribed.clear()
         self._asked.clear()
-        self._proven.clear()
+        self._well.clear()
+        self._rounds.clear()
         self._error = None
         pings: asyncio.Task[None] | None = None
         try:
@@ -167,23 +186,37 @@ class Subscription:
             self._topology.suspect()
 
     def _judge(self, asked: _Asked, error: Exception | None) -> None:
-        """Open, prove or break a slot's channels, now that its guard has answered."""
+        """Take note of how a slot is, now that its guard has answered."""
         for channel in asked.channels:
-            if error is not None or channel not in self._subscribed or channel not in self._wanted:
+            if error is None and channel in self._subscribed and channel in self._wanted:
+                self._well.append(channel)
+            else:
                 self._break(channel)
-            elif channel not in self._open:
-                self._listener.opened(channel)
-                self._open[channel] = asked.sent_s
-            elif self._open[channel] < asked.sent_s:
-                self._proven.append(channel)
         if error is not None:
             _log.debug("push channel refused", channel=asked.channels[0], error=str(error))
             self._topology.suspect()
-        if asked.last_of_round and self._proven:
-            proven = [channel for channel in self._proven if channel in self._open]
-            self._proven.clear()
-            self._listener.proven(proven, asked.sent_s)
+        if asked.last_of_round:
+            self._rounds.append(_Round(tuple(self._well), asked.sent_s))
+            self._well.clear()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Open and prove what was found well by a node that has been vouched for since."""
+        while self._rounds and self._rounds[0].sent_s <= self._topology.vouch():
+            channels, sent_s = self._rounds.popleft()
+            proven = []
+            for channel in channels:
+                if channel not in self._wanted or self._ill_s.get(channel, 0.0) >= sent_s:
+                    continue
+                if channel not in self._open:
+                    self._listener.opened(channel)
+                    self._open[channel] = time.monotonic()
+                elif self._open[channel] < sent_s:
+                    proven.append(channel)
+            if proven:
+                self._listener.proven(proven, sent_s)
 
     def _break(self, channel: str) -> None:
+        self._ill_s[channel] = time.monotonic()
         if self._open.pop(channel, None) is not None:
             self._listener.broken(channel)

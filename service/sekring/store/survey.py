@@ -11,9 +11,6 @@ from sekring.store.connection import Address, Command, ConnectionLost, Connector
 
 __all__ = ["Survey"]
 
-#: How often to look up at most, in seconds.
-_GAP_S = 0.1
-
 #: How long to wait for the others once one of those asked has answered, in seconds.
 _GRACE_S = 0.05
 
@@ -26,16 +23,25 @@ _log = structlog.get_logger(__name__)
 class Survey:
     """What a topology that changes has in common; a subclass says how to `look`."""
 
-    def __init__(self, connector: Connector, *, guides: Connector, period_s: float) -> None:
+    def __init__(
+        self, connector: Connector, *, guides: Connector, period_s: float, gap_s: float
+    ) -> None:
         """Reach the nodes by `connector`, those who know them by `guides`; nothing is sent yet.
 
-        Without any suspicion it is looked up every `period_s` seconds.
+        Without any suspicion it is looked up every `period_s` seconds, with one as soon as
+        `gap_s` seconds have passed since the last time.
         """
         self.connector = connector
         #: Why nobody can be asked; `None` as long as somebody can.
         self.lost: str | None = None
+        #: Whether in the last look everybody answered who had not been silent before.
+        self.heard_all = False
         self._guides = guides
         self._period_s = period_s
+        self._gap_s = gap_s
+        #: Who was not waited for the last time.
+        self._silent: set[Address] = set()
+        self._witnesses: list[Callable[[], None]] = []
         self._dialogues: dict[Address, Dialogue] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._doubt = asyncio.Event()
@@ -66,6 +72,11 @@ class Survey:
         """Call `callback` after every change; returns what ends that."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
+
+    def witness(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every look; returns what ends that."""
+        self._witnesses.append(callback)
+        return lambda: self._witnesses.remove(callback)
 
     def tell(self) -> None:
         """Call everyone who watches."""
@@ -106,6 +117,9 @@ class Survey:
             await asyncio.gather(*pending, return_exceptions=True)
         if not answers:
             raise error
+        silent = {tasks[task] for task in pending}
+        self.heard_all = silent <= self._silent
+        self._silent = silent
         return answers
 
     async def forget(self, known: Collection[Address]) -> None:
@@ -140,7 +154,9 @@ class Survey:
                 if self.lost is not None:
                     self.lost = None
                     self.tell()
-            await asyncio.sleep(_GAP_S)
+                for callback in tuple(self._witnesses):
+                    callback()
+            await asyncio.sleep(self._gap_s)
             if not failures:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._doubt.wait(), self._period_s)

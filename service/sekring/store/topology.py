@@ -47,6 +47,18 @@ class Topology(Protocol):
         """Say that what is known may be wrong: it is looked up again soon."""
         ...
 
+    def vouch(self) -> float:
+        """Return until when the owners are vouched for (`time.monotonic()`), and have it renewed.
+
+        Infinite where nodes vouch for themselves. A server that sentinels have replaced may not
+        know it yet; there, what it says counts once the sentinels, asked later, name it still.
+        """
+        ...
+
+    def witness(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever the owners are vouched for anew; returns what ends that."""
+        ...
+
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every change of an owner or of `lost`; returns what ends that."""
         ...
