@@ -193,12 +193,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 class Transition(Struct, frozen=True, kw_only=True):
     """One entry of the audit trail."""
 
-    #: The entry's id in its stream.
+    #: The entry's id in its stream; in the feed with the partition in front, `PP-ms-sequence`,
+    #: and so unique in the whole fleet.
     id: str
     instance_id: str
     at_ms: int
     #: trip, reopen, recover, half_open, close, reset, force_open, disable, enable, ban,
-    #: permanent, conflict, policy; of the fleet (instance `*`): policy, refuse_build, permit_build
+    #: permanent, conflict, policy; of the fleet (instance `*`): policy, refuse_build, permit_build,
+    #: create_webhook, delete_webhook, disable_webhook
     action: str
     before: str = ""
     after: str = ""

@@ -154,6 +154,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             whole_number(0, 600_000, "milliseconds"),
         ),
     ] = 1000
+    events_heartbeat_ms: Annotated[
+        int,
+        Setting(
+            "how often an event stream says that it lives while nothing happens",
+            whole_number(10, 600_000, "milliseconds"),
+        ),
+    ] = 15_000
     insecure: Annotated[
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False

@@ -18,8 +18,10 @@ __all__ = [
     "BatchItem",
     "BatchResult",
     "BuildList",
+    "FeedName",
     "ForceAnswer",
     "ForceBody",
+    "GapNotice",
     "InstancePage",
     "Outcome",
     "OutcomeBody",
@@ -39,6 +41,14 @@ _WEEK_MS = 604_800_000
 
 _PRINTABLE = rf"^[\x21-\x7e]+{PATTERN_END}"
 
+FeedName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^([*]|[A-Za-z0-9._:@-]{{1,128}}){PATTERN_END}",
+        description="Name of a WhatsApp session, or `*` for the events of the whole fleet.",
+        examples=["6281234567890"],
+    ),
+]
 Outcome = Literal["failure", "success", "disconnected"]
 GatewayName = Annotated[
     str,
@@ -196,6 +206,18 @@ class InstancePage(Struct, frozen=True, kw_only=True):
 
     instances: list[Snapshot]
     cursor: str | None = None
+
+
+class GapNotice(Struct, frozen=True, kw_only=True):
+    """Transitions that the feed cannot show any more: Redis keeps the last 5,000 of a partition."""
+
+    partition: int
+    #: The time of the last transition of it that was shown, or of the cursor.
+    after_ms: int
+    #: The time of the oldest one that is still there; the feed goes on with it.
+    until_ms: int
+    #: How many are missing; `null` if that is not known.
+    lost: int | None
 
 
 class TransitionList(Struct, frozen=True, kw_only=True):

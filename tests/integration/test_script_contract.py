@@ -14,8 +14,13 @@ from sekring.policy import Policy
 from sekring.store import contract
 from sekring.store.assemble import assemble, read, script_names
 from sekring.store.contract import (
+    AdvanceWebhookRequest,
     ClaimRequest,
+    ClaimWebhookRequest,
+    CreateWebhookRequest,
+    DeleteWebhookRequest,
     DisableRequest,
+    DisableWebhookRequest,
     Forced,
     KeyspaceClaim,
     OfferRequest,
@@ -26,14 +31,18 @@ from sekring.store.contract import (
     PolicyRequest,
     Reading,
     RefuseBuildRequest,
+    ReleaseWebhookRequest,
     ReportRequest,
     ResetDone,
     ResetRequest,
     SettleRequest,
     SnapshotRequest,
+    Tail,
+    TailRequest,
     TotalsRequest,
     TripRequest,
     ViewRequest,
+    WebhookClaim,
 )
 from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
 from sekring.store.redis import RedisLink
@@ -44,14 +53,28 @@ ID: Final = "6281234567890"
 
 #: Every script: a request with every field set, and the fields that its reply may hold.
 REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
+    "advance_webhook": (
+        AdvanceWebhookRequest(
+            id="w", token=1, places={"0": "1-0 1"}, delivered=1, lost=0, attempts=0
+        ),
+        None,
+    ),
     "claim_keyspace": (ClaimRequest(partitions=64, secret="s"), KeyspaceClaim),
+    "claim_webhook": (ClaimWebhookRequest(id="w", owner="r", lease_ms=1_000), WebhookClaim),
+    "create_webhook": (
+        CreateWebhookRequest(id="w", definition="{}", limit=1, places={"0": "1-0 1"}),
+        None,
+    ),
+    "delete_webhook": (DeleteWebhookRequest(id="w", origin=Origin()), None),
     "disable": (DisableRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
     "offer": (OfferRequest(instance_id=ID, epoch=1, cause="failures", for_ms=1), Forced),
     "permit": (
         PermitRequest(instance_id=ID, build="b", epoch=1, age_ms=1, origin=Origin()),
         Admission,
     ),
+    "disable_webhook": (DisableWebhookRequest(id="w", token=1, definition="{}"), None),
     "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=1), None),
+    "release_webhook": (ReleaseWebhookRequest(owner="r", token=1), None),
     "report": (
         ReportRequest(
             instance_id=ID,
@@ -69,6 +92,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "set_policy": (PolicyRequest(policy='{"version":1,"patch":{}}', version=1), None),
     "settle": (SettleRequest(instance_id=ID), None),
     "snapshot": (SnapshotRequest(instance_id=ID, with_failures=True), Reading),
+    "tail": (TailRequest(after="0-0", limit=1), Tail),
     "totals": (TotalsRequest(limit=10), PartitionTotals),
     "trip": (TripRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
     "view": (ViewRequest(), PartitionView),
@@ -105,7 +129,8 @@ async def call(name: str, link: RedisLink) -> Recorder:
     recorder = Recorder(link)
     # One partition: what goes to all of them is one call then.
     method = getattr(Scripts(recorder, Keyspace(partitions=1)), name)
-    arguments: list[Any] = [0] if "partition" in inspect.signature(method).parameters else []
+    taken = inspect.signature(method).parameters
+    arguments = [value for word, value in (("partition", 0), ("webhook_id", "w")) if word in taken]
     await method(*arguments, REQUESTS[name][0])
     return recorder
 
@@ -252,6 +277,7 @@ def test_the_kinds_that_count_are_in_the_same_order() -> None:
 def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
     built = [*keyspace.instance(ID), keyspace.history(ID), keyspace.keyspace()]
+    built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built += [
         getattr(keyspace, name)(0)
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)

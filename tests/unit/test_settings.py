@@ -48,6 +48,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "confirm_replicas": None,
         "request_timeout_ms": 5000,
         "drain_ms": 1000,
+        "events_heartbeat_ms": 15_000,
         "insecure": False,
     }
 

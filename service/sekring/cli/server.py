@@ -86,10 +86,12 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Stop; after SIGTERM only when the drain is over, or at a second signal."""
         drain_file = Path(os.environ[DRAIN_FILE])
-        if args[:1] != (signal.SIGTERM,) or self.drain_s == 0 or drain_file.exists():
+        draining = drain_file.exists()
+        # In every case: it is how server processes learn that streams are to end.
+        drain_file.touch()
+        if args[:1] != (signal.SIGTERM,) or self.drain_s == 0 or draining:
             super().signal_handler_interrupt(*args, **kwargs)
             return
-        drain_file.touch()
         _log.info("draining", seconds=self.drain_s)
         timer = threading.Timer(self.drain_s, super().signal_handler_interrupt)
         timer.daemon = True

@@ -18,6 +18,7 @@ from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
 from sekring.http.errorpages import answer_reader
+from sekring.http.events import Events
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> Litestar:
             Operations,
             PolicyRoutes,
             Builds,
+            Events,
             Probes,
             Login,
             Assets,

@@ -31,6 +31,7 @@ __all__ = [
     "BATCH",
     "BUILDS",
     "DISABLED",
+    "EVENTS",
     "FORCE",
     "FORCED",
     "GUIDE_RESET",
@@ -147,6 +148,11 @@ HISTORY = TransitionList(
             source="10.0.3.7",
         )
     ],
+)
+EVENTS = (
+    "id: AcP2mN3YMwcCAM0oqA\n"
+    "event: transition\n"
+    f"data: {msgspec.json.encode(HISTORY.transitions[0]).decode()}\n\n"
 )
 RESET_DONE = ResetAnswer(
     instance_id=_ID, was=State.OPEN, state=State.CLOSED, epoch=_EPOCH, known=True
@@ -273,9 +279,10 @@ POLICY = [
 
 def documented(
     answer: type[Any],
-    example: msgspec.Struct | dict[str, Any],
+    example: msgspec.Struct | dict[str, Any] | str,
     *statuses: int,
     error: type[Any] = Problem,
+    media_type: str = "application/json",
 ) -> dict[int, ResponseSpec]:
     """Describe what a route answers: 200 with an example, and the errors with these statuses."""
     described = {
@@ -283,6 +290,7 @@ def documented(
             data_container=answer,
             generate_examples=False,
             description="Done.",
+            media_type=media_type,
             # As the Struct that it is: of plain data Litestar drops what is null.
             examples=[Example(value=example)],
         )

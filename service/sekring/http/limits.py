@@ -9,7 +9,7 @@ import structlog
 from litestar.middleware import ASGIMiddleware
 
 from sekring.errors import InvalidInput
-from sekring.http.options import DEADLINE_S, option_of
+from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
 from sekring.wire import Problem
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Limits(ASGIMiddleware):
             )
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
                 await next_app(scope, receive, send_noting_status)
         except TimeoutError:
             if status == 0:

@@ -1,11 +1,12 @@
 """Options that a route declares (Litestar's `opt`), and how they are read for a request."""
 
+import math
 from typing import Any, Final
 
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
-__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "PAGE", "option_of"]
+__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "NO_DEADLINE", "PAGE", "option_of"]
 
 #: The permission that a route needs; `None` for everybody. An operator's, if it says nothing.
 NEEDS: Final = "needs"
@@ -18,6 +19,9 @@ PAGE: Final = "page"
 
 #: Its deadline in seconds, where it may take longer than the others.
 DEADLINE_S: Final = "deadline_s"
+
+#: As its deadline: it lasts for as long as the client listens.
+NO_DEADLINE: Final = math.inf
 
 
 def option_of(scope: Scope, name: str) -> Any:  # noqa: ANN401

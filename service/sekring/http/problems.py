@@ -59,7 +59,7 @@ _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
 )
 
 #: Parameters that a handler has to call otherwise than the client.
-_PARAMETERS = MappingProxyType({"in_state": "state"})
+_PARAMETERS = MappingProxyType({"in_state": "state", "instances": "instance_id", "states": "state"})
 
 #: How the guide's paths begin: errors keep the guide's form where no route was found, too.
 _GUIDE_PATHS = ("/health", "/circuit-breaker-status", "/reset-circuit-breaker")

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import structlog
 from sekring.breaker import Breaker
 from sekring.degraded import Degraded
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
+from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.outbox import Outbox
 from sekring.policies import Policies
@@ -28,6 +29,7 @@ from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
+from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
 
@@ -44,6 +46,8 @@ _FLUSH_S = 3.0
 
 #: How long a trip or a reset waits for replicas of Redis to have it, in ms.
 _CONFIRM_MS = 100
+#: How often a server process looks whether it is to stop, in seconds.
+_DRAIN_PAUSE_S = 0.1
 
 #: How long to wait until Redis is tried again at the start, in seconds.
 _CLAIM_PAUSE_S = 0.5
@@ -103,6 +107,7 @@ class Runtime:
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
         self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies, self.replica)
+        self.feed = Feed(Streams(self.scripts, self.keyspace))
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
@@ -132,9 +137,17 @@ class Runtime:
         """Hold the connections, and sweep, for as long as the process serves."""
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
-        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._push.run())]
+        tasks = [
+            asyncio.create_task(task)
+            for task in (
+                self._keep(),
+                self._push.run(),
+                self.feed.run(),
+                self._finish_when_draining(),
+            )
+        ]
         if supervisor := multiprocessing.parent_process():
-            tasks.append(asyncio.create_task(_end_with(supervisor)))
+            tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
             yield
         finally:
@@ -144,8 +157,18 @@ class Runtime:
             self.replica.close()
             await self.registrar.close()
             await self.outbox.close(_FLUSH_S)
+            await self._finish()
             await self._link.close()
             await self._bulk.close()
+
+    async def _finish_when_draining(self) -> None:
+        while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
+            await asyncio.sleep(_DRAIN_PAUSE_S)
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """End what would go on for ever, so that it does not hold up the stop."""
+        self.feed.close()
 
     async def _keep(self) -> None:
         while self.claim is None:
@@ -169,11 +192,12 @@ class Runtime:
             _log.warning("not confirmed by the replicas of redis", instance_id=instance_id)
 
 
-async def _end_with(supervisor: BaseProcess) -> None:
+async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None]]) -> None:
     """Stop if the process that started this one was killed: left alone, it would keep the port."""
     while supervisor.is_alive():  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(_SUPERVISOR_PAUSE_S)
     _log.error("the supervisor is gone: stopping", pid=supervisor.pid)
+    await finish()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -16,9 +16,14 @@ from sekring.policy import Policy
 from sekring.taxonomy import Effect
 
 __all__ = [
+    "AdvanceWebhookRequest",
     "Announcement",
     "ClaimRequest",
+    "ClaimWebhookRequest",
+    "CreateWebhookRequest",
+    "DeleteWebhookRequest",
     "DisableRequest",
+    "DisableWebhookRequest",
     "Facts",
     "Forced",
     "KeyspaceClaim",
@@ -30,15 +35,19 @@ __all__ = [
     "PolicyRequest",
     "Reading",
     "RefuseBuildRequest",
+    "ReleaseWebhookRequest",
     "ReportRequest",
     "Request",
     "ResetDone",
     "ResetRequest",
     "SettleRequest",
     "SnapshotRequest",
+    "Tail",
+    "TailRequest",
     "TotalsRequest",
     "TripRequest",
     "ViewRequest",
+    "WebhookClaim",
 ]
 
 
@@ -170,6 +179,94 @@ class ClaimRequest(Request, frozen=True, kw_only=True):
 
     partitions: int
     secret: str
+
+
+class TailRequest(Request, frozen=True, kw_only=True):
+    """`lua/tail.lua`."""
+
+    after: str
+    limit: int
+
+
+class CreateWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/create_webhook.lua`."""
+
+    id: str
+    definition: str
+    limit: int
+    places: dict[str, str]
+    origin: Origin | None = None
+
+
+class DeleteWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/delete_webhook.lua`."""
+
+    id: str
+    origin: Origin | None = None
+
+
+class DisableWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/disable_webhook.lua`."""
+
+    id: str
+    token: int
+    definition: str
+    origin: Origin | None = None
+
+
+class ClaimWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/claim_webhook.lua`."""
+
+    id: str
+    owner: str
+    lease_ms: int
+
+
+class ReleaseWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/release_webhook.lua`."""
+
+    owner: str
+    token: int
+
+
+class AdvanceWebhookRequest(Request, frozen=True, kw_only=True):
+    """`lua/advance_webhook.lua`."""
+
+    id: str
+    token: int
+    places: dict[str, str]
+    delivered: int
+    lost: int
+    attempts: int
+    succeeded: bool = False
+    error: str | None = None
+    retry_in_ms: int | None = None
+
+
+class Tail(Struct, frozen=True, kw_only=True):
+    """A part of a partition's stream, and how far the stream reaches."""
+
+    #: Id, and names and values by turns.
+    entries: tuple[tuple[str, tuple[str, ...]], ...]
+    #: Entries that were ever added, and those that are still there.
+    added: int
+    kept: int
+    #: Ids of the oldest entry that is still there, and of the last that was ever added.
+    first: str | None = None
+    last: str
+    #: The clock of the partition's server.
+    now_ms: int
+
+
+class WebhookClaim(Struct, frozen=True, kw_only=True):
+    """What came of a claim."""
+
+    #: Grows with every claim that another replica made; 0: it is held by another, or is no more.
+    token: int
+    #: JSON; `None` if there is no such webhook (any more).
+    definition: str | None = None
+    #: Places by partition, `ms-seq ordinal`, and counters by their names.
+    state: dict[str, str] = {}
 
 
 class ResetDone(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 __all__ = ["FENCE_MS", "KEY_KINDS", "KeyKind", "Keyspace", "fence_beside"]
 
-_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
 
 #: How long a fence lives.
@@ -51,6 +52,13 @@ _PARTITION_KINDS = (
 #: Written to see whether what was written before it has reached the replicas.
 _FENCE = KeyKind("fence", "string", FENCE_MS)
 _BUILDS = KeyKind("builds", "hash", _DAY_MS)
+#: Those of the webhooks, all in partition 0. What a state says is worth nothing once the streams
+#: that it has places in are gone, and those live for 7 days after their last entry.
+_WEBHOOK_KINDS = (
+    KeyKind("webhooks", "hash", None, "configuration: a lost webhook would fall silent"),
+    KeyKind("hookstate", "hash", 8 * _DAY_MS),
+    KeyKind("hooklease", "string", _MINUTE_MS),
+)
 _KEYSPACE = KeyKind(
     "keyspace", "hash", None, "fixes the partition count: another one would lose every instance"
 )
@@ -60,6 +68,7 @@ KEY_KINDS: tuple[KeyKind, ...] = (
     *_PARTITION_KINDS,
     _FENCE,
     _BUILDS,
+    *_WEBHOOK_KINDS,
     _KEYSPACE,
 )
 
@@ -129,6 +138,18 @@ class Keyspace(Struct, frozen=True):
     def builds(self, partition: int) -> str:
         """Return the hash of refused gateway builds."""
         return f"{self._tag(partition)}:builds"
+
+    def webhooks(self) -> str:
+        """Return the hash of webhooks as defined."""
+        return f"{self._tag(0)}:webhooks"
+
+    def hookstate(self, webhook_id: str) -> str:
+        """Return the hash that says how far a webhook was delivered."""
+        return f"{self._tag(0)}:hookstate:{webhook_id}"
+
+    def hooklease(self, webhook_id: str) -> str:
+        """Return the string that names the replica which delivers a webhook."""
+        return f"{self._tag(0)}:hooklease:{webhook_id}"
 
     def keyspace(self) -> str:
         """Return the hash that fixes the partition count."""

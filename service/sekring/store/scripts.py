@@ -10,8 +10,13 @@ from msgspec import Struct
 from sekring.model import Admission, Verdict
 from sekring.store.assemble import assemble, script_names
 from sekring.store.contract import (
+    AdvanceWebhookRequest,
     ClaimRequest,
+    ClaimWebhookRequest,
+    CreateWebhookRequest,
+    DeleteWebhookRequest,
     DisableRequest,
+    DisableWebhookRequest,
     Forced,
     KeyspaceClaim,
     OfferRequest,
@@ -22,15 +27,19 @@ from sekring.store.contract import (
     PolicyRequest,
     Reading,
     RefuseBuildRequest,
+    ReleaseWebhookRequest,
     ReportRequest,
     Request,
     ResetDone,
     ResetRequest,
     SettleRequest,
     SnapshotRequest,
+    Tail,
+    TailRequest,
     TotalsRequest,
     TripRequest,
     ViewRequest,
+    WebhookClaim,
 )
 from sekring.store.keys import Keyspace
 
@@ -179,6 +188,48 @@ class Scripts:
         """Fix the partition count at the first use, and tell it ever after."""
         keys = [self._keyspace.keyspace()]
         return await self._run("claim_keyspace", keys, request, KeyspaceClaim)
+
+    async def tail(self, partition: int, request: TailRequest) -> Tail:
+        """Read a partition's transitions behind a place."""
+        keys = [self._keyspace.events(partition)]
+        return await self._run("tail", keys, request, Tail, self._bulk)
+
+    async def create_webhook(self, request: CreateWebhookRequest) -> bool:
+        """Store a webhook; false if there are as many as there may be."""
+        keys = [*self._webhook(request.id)[:2], self._keyspace.events(0)]
+        return await self._flag("create_webhook", keys, request)
+
+    async def delete_webhook(self, request: DeleteWebhookRequest) -> bool:
+        """Remove a webhook; whether there was one."""
+        keys = [*self._webhook(request.id), self._keyspace.events(0)]
+        return await self._flag("delete_webhook", keys, request)
+
+    async def disable_webhook(self, request: DisableWebhookRequest) -> bool:
+        """Store that a webhook is delivered no more; false to an outdated token."""
+        keys = [*self._webhook(request.id), self._keyspace.events(0)]
+        return await self._flag("disable_webhook", keys, request)
+
+    async def claim_webhook(self, request: ClaimWebhookRequest) -> WebhookClaim:
+        """Take, or renew, the lease on a webhook's delivery."""
+        keys = self._webhook(request.id)
+        return await self._run("claim_webhook", keys, request, WebhookClaim, self._bulk)
+
+    async def release_webhook(self, webhook_id: str, request: ReleaseWebhookRequest) -> bool:
+        """Give the lease up; whether it was held."""
+        keys = [self._keyspace.hooklease(webhook_id)]
+        return await self._flag("release_webhook", keys, request)
+
+    async def advance_webhook(self, request: AdvanceWebhookRequest) -> bool:
+        """Write down how far a webhook was delivered; false to an outdated token."""
+        keys = self._webhook(request.id)[:2]
+        return await self._flag("advance_webhook", keys, request)
+
+    def _webhook(self, webhook_id: str) -> list[str]:
+        return [
+            self._keyspace.webhooks(),
+            self._keyspace.hookstate(webhook_id),
+            self._keyspace.hooklease(webhook_id),
+        ]
 
     async def _on_instance(
         self, name: str, instance_id: str, request: Request, reply: type[Reply]

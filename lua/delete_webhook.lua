@@ -1,0 +1,22 @@
+#!lua
+-- delete_webhook: removes a webhook; whoever delivers it finds out with its next step.
+--
+-- KEYS  1 WEBHOOKS   hash    webhooks as defined, by id; never: it is configuration
+--       2 HOOKSTATE  hash    a webhook's places in the streams and how its delivery goes; 8 days after its last use
+--       3 HOOKLEASE  string  the replica that delivers it, and its fencing token; seconds after its last renewal
+--       4 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+-- ARGV  1 request, msgpack:
+--         id
+--         origin   {actor, reason, source, trace_id}
+--         now_ms   tests only
+-- Returns 1 if there was one, else 0
+
+-- include: request audit
+
+local WEBHOOKS, HOOKSTATE, HOOKLEASE, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+if redis.call('HDEL', WEBHOOKS, request.id) == 0 then return 0 end
+redis.call('DEL', HOOKSTATE, HOOKLEASE)
+local fields = { instance_id = '*', action = 'delete_webhook', at_ms = server_ms(), cause = request.id }
+append_event(EVENTS, audit_entry(fields, request.origin))
+return 1

@@ -1,0 +1,139 @@
+"""`/v1/events`: every transition, as it happens."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+import msgspec
+import structlog
+from litestar import Controller, get
+from litestar.params import Parameter
+
+from sekring.cursor import Cursor
+from sekring.errors import InvalidInput
+from sekring.feed import Feed, Gap
+from sekring.http.examples import EVENTS, documented
+from sekring.http.options import DEADLINE_S, NEEDS, NO_DEADLINE
+from sekring.http.runtime import Runtime
+from sekring.http.sse import EventStream, comment, frame
+from sekring.model import State
+from sekring.store.streams import Event
+from sekring.subscription import Filter, Message, Subscription
+from sekring.tokens import Permission
+from sekring.wire import FeedName, GapNotice
+
+__all__ = ["Events"]
+
+#: How long a client waits before it comes back, in ms.
+_RETRY_MS = 2_000
+
+_MEDIA_TYPE = "text/event-stream"
+
+_log = structlog.get_logger(__name__)
+
+
+class Events(Controller):
+    """The live feed."""
+
+    path = "/v1/events"
+    tags = ["events"]
+    opt = {NEEDS: Permission.READ, DEADLINE_S: NO_DEADLINE}
+
+    @get(
+        operation_id="streamEvents",
+        summary="Transitions as they happen (Server-Sent Events)",
+        media_type=_MEDIA_TYPE,
+        responses=documented(str, EVENTS, 400, 401, 403, 503, media_type=_MEDIA_TYPE),
+    )
+    async def stream(
+        self,
+        runtime: Runtime,
+        instances: Annotated[
+            list[FeedName] | None,
+            Parameter(
+                query="instance_id",
+                max_items=100,
+                description="Only those of this instance; `*` stands for the events of the whole "
+                "fleet. May be repeated.",
+            ),
+        ] = None,
+        states: Annotated[
+            list[State] | None,
+            Parameter(
+                query="state",
+                max_items=len(State),
+                description="Only those that lead to this state. May be repeated.",
+            ),
+        ] = None,
+        resumed: Annotated[
+            str | None,
+            Parameter(header="Last-Event-ID", description="Where the client was cut off."),
+        ] = None,
+        asked: Annotated[
+            str | None,
+            Parameter(query="last_event_id", description="The same, for clients without headers."),
+        ] = None,
+    ) -> EventStream:
+        """Stay connected, and come back with the last `id` when the connection ends.
+
+        With that `id`, every transition since comes once, whichever replica answers; without one,
+        those from now on. Transitions of one instance are in order, others nearly. An event `gap`
+        says that Redis no longer holds all that there was. Comments, with an `id` at times, are
+        sent while nothing happens.
+        """
+        cursor = _cursor(runtime.feed, "Last-Event-ID", resumed)
+        cursor = cursor or _cursor(runtime.feed, "last_event_id", asked)
+        wanted = Filter(frozenset(instances or ()), frozenset(states or ()))
+        subscription = Subscription(runtime.feed, wanted, cursor)
+        frames = _frames(runtime.feed, subscription, runtime.settings.events_heartbeat_ms / 1000)
+        return EventStream(frames, subscription.ended)
+
+
+def _cursor(feed: Feed, field: str, text: str | None) -> Cursor | None:
+    if not text:
+        return None
+    try:
+        return Cursor.decode(text, feed.streams.partitions)
+    except ValueError:
+        raise InvalidInput(
+            f"{field} is not an id that this stream gave: leave it out to begin with what happens "
+            "from now on, or read GET /v1/instances/ID/history for what has happened.",
+            field,
+        ) from None
+
+
+async def _frames(
+    feed: Feed, subscription: Subscription, heartbeat_s: float
+) -> AsyncGenerator[bytes, None]:
+    yield comment("transitions of Sekring's circuit breakers", retry_ms=_RETRY_MS)
+    if feed.closing:
+        return
+    try:
+        async with subscription.open():
+            _log.debug("event stream opened", listeners=feed.listeners)
+            while True:
+                message = await subscription.next(heartbeat_s)
+                if subscription.ended.is_set():
+                    return
+                yield _heartbeat(subscription) if message is None else _frame(message)
+    finally:
+        _log.debug("event stream ended", listeners=feed.listeners)
+
+
+def _heartbeat(subscription: Subscription) -> bytes:
+    return comment("heartbeat") + frame(None, None, subscription.cursor())
+
+
+def _frame(message: Message) -> bytes:
+    match message.content:
+        case Event(transition=transition):
+            return frame("transition", msgspec.json.encode(transition), message.cursor)
+        case Gap() as gap:
+            notice = GapNotice(
+                partition=gap.partition,
+                after_ms=gap.after.ms,
+                until_ms=gap.until.ms,
+                lost=gap.lost,
+            )
+            return frame("gap", msgspec.json.encode(notice), message.cursor)
+        case None:
+            return frame(None, None, message.cursor)

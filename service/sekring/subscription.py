@@ -1,0 +1,212 @@
+"""One reader of the feed: everything since a cursor, then everything new, each transition once."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+
+import structlog
+from msgspec import Struct
+
+from sekring.cursor import Cursor
+from sekring.errors import StoreUnavailable
+from sekring.feed import Batch, Feed, Gap
+from sekring.model import State, Transition
+from sekring.store.streams import Event, Page
+
+__all__ = ["Filter", "Message", "Subscription"]
+
+#: Transitions that may wait for a reader, at most. One that is slower is cut off, and resumes.
+_WAITING_MAX = 10_000
+
+#: Transitions read in one go while it catches up, of all partitions together.
+_CATCH_UP_PAGE = 2_000
+
+#: How long to wait until Redis is tried again while it catches up, in seconds.
+_RETRY_S = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+class Filter(Struct, frozen=True):
+    """Which transitions are wanted; where nothing is named, all."""
+
+    #: Instances, and `*` for the events of the whole fleet.
+    instances: frozenset[str] = frozenset()
+    #: States that the transition leads to.
+    states: frozenset[State] = frozenset()
+
+    def passes(self, transition: Transition) -> bool:
+        """Tell whether the transition is wanted."""
+        return (not self.instances or transition.instance_id in self.instances) and (
+            not self.states or transition.after in self.states
+        )
+
+
+class Message(Struct, frozen=True):
+    """Something to tell the reader, and the cursor with which he goes on behind it."""
+
+    content: Event | Gap | None
+    cursor: str
+
+
+class Subscription:
+    """Hands out transitions while it is `open`.
+
+    It ends by itself (`ended`) when the replica stops, or when its reader falls behind too far.
+    """
+
+    def __init__(self, feed: Feed, wanted: Filter, cursor: Cursor | None) -> None:
+        """Begin behind `cursor`, or from now on."""
+        self._feed = feed
+        self._wanted = wanted
+        self._cursor = cursor
+        self._partitions = sorted(
+            {feed.streams.partition_of(name) for name in wanted.instances}
+            or range(feed.streams.partitions)
+        )
+        #: News that wait until the reader has caught up, or until he takes them.
+        self._news: deque[Batch] = deque()
+        self._waiting = 0
+        self._news_bell = asyncio.Event()
+        self._live = False
+        #: What the reader takes next. Short: whoever fills it waits for him.
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=16)
+        self.ended = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Hand out for as long as the block lasts."""
+        pump = asyncio.create_task(self._pump())
+        pump.add_done_callback(self._pumped)
+        try:
+            yield
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def next(self, patience_s: float) -> Message | None:
+        """Return what comes next; `None` if nothing does within `patience_s`, or if it ends."""
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self._messages.get()
+        except TimeoutError:
+            return None
+
+    def cursor(self) -> str | None:
+        """Return the cursor behind everything that was taken; `None` while it is not known."""
+        if self._cursor is None or not self._messages.empty():
+            return None
+        if self._live and not self._news:
+            self._cursor.rebase(self._feed.base_ms())
+        return self._cursor.encode()
+
+    # ---------------------------------------------------------------- what the feed calls
+
+    def take(self, batch: Batch) -> None:
+        """Keep news for the reader; if he does not follow, end his stream."""
+        self._waiting += len(batch.events)
+        if self._waiting > _WAITING_MAX:
+            _log.warning("event stream ended: its reader is too slow", waiting=self._waiting)
+            self.close()
+            return
+        self._news.append(batch)
+        self._news_bell.set()
+
+    def begin(self) -> None:
+        """Learn from when on the feed reads."""
+        self._news_bell.set()
+
+    def close(self) -> None:
+        """End it; nothing more is handed out."""
+        self.ended.set()
+        with contextlib.suppress(asyncio.QueueFull):
+            self._messages.put_nowait(None)
+
+    # ---------------------------------------------------------------------- the pump
+
+    async def _pump(self) -> None:
+        if self._cursor is not None:
+            # Without listening yet: however much there is, nothing piles up meanwhile.
+            await self._catch_up(self._cursor)
+        with self._feed.listening(self):
+            await self._begun()
+            if self._cursor is None:
+                self._cursor = self._feed.cursor()
+            else:
+                # What happened before it listened, and after it had caught up.
+                await self._catch_up(self._cursor)
+            assert self._cursor is not None  # noqa: S101 - the feed has begun
+            self._live = True
+            await self._messages.put(Message(None, self._cursor.encode()))
+            while True:
+                await self._hand_out_news(self._cursor)
+
+    def _pumped(self, pump: "asyncio.Task[None]") -> None:
+        if not pump.cancelled() and (error := pump.exception()):
+            _log.error("event stream failed", exc_info=error)
+        self.close()
+
+    async def _begun(self) -> None:
+        while self._feed.cursor() is None:
+            await self._news_bell.wait()
+            self._news_bell.clear()
+
+    async def _hand_out_news(self, cursor: Cursor) -> None:
+        while not self._news:
+            self._news_bell.clear()
+            await self._news_bell.wait()
+        batch = self._news[0]
+        # What it has caught up with may be news again.
+        if batch.gap and batch.gap.until.before() > cursor[batch.partition]:
+            await self._hand_out_gap(cursor, batch.gap)
+        for event in batch.events:
+            await self._hand_out(cursor, event)
+        self._news.popleft()
+        self._waiting -= len(batch.events)
+        cursor.rebase(batch.base_ms)
+
+    async def _hand_out(self, cursor: Cursor, event: Event) -> None:
+        if event.place <= cursor[event.partition]:
+            return
+        cursor.advance(event.partition, event.place)
+        if self._wanted.passes(event.transition):
+            await self._messages.put(Message(event, cursor.encode()))
+
+    async def _hand_out_gap(self, cursor: Cursor, gap: Gap) -> None:
+        cursor.advance(gap.partition, gap.until.before())
+        await self._messages.put(Message(gap, cursor.encode()))
+
+    async def _catch_up(self, cursor: Cursor) -> None:
+        """Hand out everything behind the cursor, in the order of time as far as it is known."""
+        behind = self._partitions
+        while behind:
+            limit = max(10, _CATCH_UP_PAGE // len(behind))
+            pages = await self._pages(cursor, behind, limit)
+            for page in pages:
+                place = cursor[page.partition]
+                if page.first is not None and page.lost_after(place):
+                    await self._hand_out_gap(cursor, Gap(page.partition, place, page.first, None))
+            for event in sorted((e for page in pages for e in page.events), key=_by_place):
+                await self._hand_out(cursor, event)
+            complete = {page.partition for page in pages if page.complete}
+            behind = [number for number in behind if number not in complete]
+
+    async def _pages(self, cursor: Cursor, partitions: list[int], limit: int) -> list[Page]:
+        """Return the next page of each of the partitions whose server answers."""
+        while True:
+            pages = await asyncio.gather(
+                *(self._feed.streams.page(n, cursor[n], limit) for n in partitions),
+                return_exceptions=True,
+            )
+            for failure in pages:
+                if isinstance(failure, BaseException) and not isinstance(failure, StoreUnavailable):
+                    raise failure
+            if any(isinstance(page, StoreUnavailable) for page in pages):
+                await asyncio.sleep(_RETRY_S)
+            if found := [page for page in pages if isinstance(page, Page)]:
+                return found
+
+
+def _by_place(event: Event) -> tuple[int, int]:
+    return event.place
