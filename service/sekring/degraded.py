@@ -2,7 +2,7 @@
 
 The same policy is in force, and the same rules: each instance is taken up by the breaker in plain
 Python (`sekring.local`), which begins with what was last known of it. What is decided here waits in
-the outbox for Redis. Once Redis has learnt it all, the instances are let go.
+the replay queue for Redis. Once Redis has learnt it all, the instances are let go.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 from sekring.local.instance import Instance
 from sekring.local.memory import Partition
 from sekring.model import Admission, Snapshot, State, Verdict
-from sekring.outbox import Outbox
 from sekring.policy import Policy
+from sekring.replay import ReplayQueue
 from sekring.replica import Known, Replica
 from sekring.store.contract import (
     Facts,
@@ -55,16 +55,16 @@ class Degraded:
     def __init__(
         self,
         replica: Replica,
-        outbox: Outbox,
+        replay: ReplayQueue,
         keyspace: Keyspace,
         available: Callable[[int], bool],
     ) -> None:
-        """Begin with what `replica` knows; leave what is decided to `outbox`.
+        """Begin with what `replica` knows; leave what is decided to `replay`.
 
         `available` tells whether a partition's Redis can be reached.
         """
         self._replica = replica
-        self._outbox = outbox
+        self._replay = replay
         self._keyspace = keyspace
         self._available = available
         self._partitions: dict[int, _HeldPartition] = {}
@@ -77,7 +77,7 @@ class Degraded:
         It is while its Redis cannot be reached, and until that has learnt what was decided here.
         """
         number = self._keyspace.partition_of(instance_id)
-        if not self._available(number) or self._outbox.behind(number):
+        if not self._available(number) or self._replay.behind(number):
             return True
         if self._partitions:
             self._partitions.pop(number, None)
@@ -87,7 +87,7 @@ class Degraded:
     def partitions(self) -> int:
         """How many partitions are decided about here."""
         return sum(
-            not self._available(number) or self._outbox.behind(number)
+            not self._available(number) or self._replay.behind(number)
             for number in self._keyspace.all_partitions()
         )
 
@@ -99,7 +99,7 @@ class Degraded:
         )
         admission = held.instance.permit(request, self._clock(request.instance_id), refused)
         if admission.permitted:
-            self._outbox.keep(structs.replace(request, epoch=held.known_epoch))
+            self._replay.keep(structs.replace(request, epoch=held.known_epoch))
         self._settle(held)
         return structs.replace(admission, degraded=True)
 
@@ -107,14 +107,14 @@ class Degraded:
         """Take note of an attempt that the view has permitted, and Redis did not take."""
         held = self._hold(request.instance_id)
         held.instance.permit(request, self._clock(request.instance_id), None)
-        self._outbox.keep(request)
+        self._replay.keep(request)
         self._settle(held)
 
     def report(self, request: ReportRequest) -> Verdict:
         """Take how an attempt, or a live connection, ended."""
         held = self._hold(request.instance_id)
         verdict = held.instance.report(request, self._clock(request.instance_id))
-        self._outbox.keep(request)
+        self._replay.keep(request)
         self._settle(held)
         return structs.replace(verdict, degraded=True)
 
@@ -126,7 +126,7 @@ class Degraded:
             return False
         self._builds = {name: why for name, why in self._builds.items() if why[1] > clock}
         self._builds[request.build] = (request.kind or "", clock + (request.for_ms or 0))
-        self._outbox.keep_build(request)
+        self._replay.keep_build(request)
         return True
 
     def snapshot(self, instance_id: str) -> tuple[Snapshot, Policy]:
@@ -159,7 +159,7 @@ class Degraded:
         instance = held.instance
         for change in instance.history:
             if change.action in _TRIPS and instance.state is State.OPEN:
-                self._outbox.keep(
+                self._replay.keep(
                     OfferRequest(
                         instance_id=instance.instance_id,
                         epoch=held.known_epoch,

@@ -6,7 +6,8 @@
     ├── InvalidInput          what the caller sent is not usable; names the field
     ├── NotAuthenticated      no token, or one that is not known
     ├── NotAllowed            the token's role may not do this
-    ├── Refused               a rule of the breaker forbids it now (a ban in force)
+    ├── NotFound              what the caller named is not there
+    ├── Refused               a rule forbids it now (a ban in force, a bound reached)
     ├── StoreUnavailable      Redis did not answer in time, or not at all
     └── StartError            the process cannot start as it is configured
         ├── SettingsError         a setting has a wrong value
@@ -25,6 +26,7 @@ __all__ = [
     "KeyspaceMismatch",
     "NotAllowed",
     "NotAuthenticated",
+    "NotFound",
     "Refused",
     "SekringError",
     "SettingsError",
@@ -58,8 +60,12 @@ class NotAllowed(SekringError):
     """The token is known, its role does not suffice."""
 
 
+class NotFound(SekringError):
+    """What the caller named is not there."""
+
+
 class Refused(SekringError):
-    """A rule of the breaker forbids the change now; `cause` is the rule's name."""
+    """A rule forbids the change now; `cause` is the rule's name."""
 
     def __init__(self, message: str, cause: str) -> None:
         """Say which rule, and how to go on."""

@@ -16,6 +16,7 @@ __all__ = [
     "Admission",
     "Connection",
     "Failure",
+    "Filter",
     "FleetTotals",
     "InstanceId",
     "Origin",
@@ -210,6 +211,21 @@ class Transition(Struct, frozen=True, kw_only=True):
     reason: str = ""
     source: str = ""
     trace_id: str = ""
+
+
+class Filter(Struct, frozen=True):
+    """Which transitions are wanted; where nothing is named, all."""
+
+    #: Instances, and `*` for the events of the whole fleet.
+    instances: frozenset[str] = frozenset()
+    #: States that the transition leads to.
+    states: frozenset[State] = frozenset()
+
+    def passes(self, transition: Transition) -> bool:
+        """Tell whether the transition is wanted."""
+        return (not self.instances or transition.instance_id in self.instances) and (
+            not self.states or transition.after in self.states
+        )
 
 
 class FleetTotals(Struct, frozen=True, kw_only=True):

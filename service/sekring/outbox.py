@@ -1,185 +1,172 @@
-"""What was decided or taken while Redis was away, and Redis has yet to learn.
+"""What waits to be delivered to one webhook: some transitions of each partition, in their order.
 
-Reports wait here with their age, and so do attempts, trips and refused builds. What waits for one
-partition is sent in the order in which it came, until Redis has answered: everything may safely be
-said twice, because ids make it count once.
+Transitions of one instance leave one after the other; those of others need not wait for them. A
+partition counts as delivered up to the first transition that is not, so nothing is passed over if
+another replica goes on from there. Only so many are loaded: the rest waits in the streams.
 """
 
-import asyncio
-import time
+import heapq
+import itertools
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Mapping
 
-import structlog
-from msgspec import Struct, structs
+from sekring.cursor import Place
+from sekring.model import Filter
+from sekring.store.hooks import Mark
+from sekring.store.streams import Event, Page
 
-from sekring.errors import SekringError
-from sekring.model import Verdict
-from sekring.store.contract import (
-    OfferRequest,
-    PermitRequest,
-    RefuseBuildRequest,
-    ReportRequest,
-)
-from sekring.store.keys import Keyspace
-from sekring.store.scripts import Scripts
+__all__ = ["Item", "Outbox"]
 
-__all__ = ["Outbox"]
-
-Said = PermitRequest | ReportRequest | OfferRequest | RefuseBuildRequest
-
-#: Sent to one partition at once, at most.
-_AT_ONCE = 200
-
-#: How long to wait until what could not be sent is tried again, in seconds.
-_PAUSE_S = 0.05
-
-_log = structlog.get_logger(__name__)
+#: Transitions that are loaded at most, of all partitions together, and of each at least.
+_LOADED_MAX = 4_096
+_LOADED_MIN = 8
 
 
-class _Item(Struct, frozen=True):
-    said: Said
-    #: When it was said, by this process's monotonic clock.
-    at_s: float
+class Item:
+    """A transition that waits; without `event` it is done with."""
+
+    __slots__ = ("attempts", "event", "place", "under_way")
+
+    def __init__(self, place: Place, event: Event | None) -> None:
+        """Let `event` wait, or nothing, where it is not wanted."""
+        self.place = place
+        self.event = event
+        #: How often it was tried.
+        self.attempts = 0
+        self.under_way = False
 
 
-class _Queue:
-    __slots__ = ("items", "sender")
+class _Lane:
+    """A partition: what was loaded of it and is not behind the mark yet."""
 
-    def __init__(self) -> None:
-        self.items: deque[_Item] = deque()
-        self.sender: asyncio.Task[None] | None = None
+    def __init__(self, mark: Mark) -> None:
+        #: Everything up to here is done with.
+        self.place = mark.place
+        #: The last that was loaded, and the entries that the stream had up to it.
+        self.tail = mark.place
+        self.ordinal = mark.ordinal
+        self.items: deque[Item] = deque()
 
 
 class Outbox:
-    """One queue a partition, bounded in all."""
+    """Begins behind the marks that were reached before."""
 
-    def __init__(
-        self,
-        scripts: Scripts,
-        keyspace: Keyspace,
-        *,
-        limit: int,
-        available: Callable[[int], bool],
-        counted: Callable[[Verdict], None],
-    ) -> None:
-        """Hold `limit` entries at most; the oldest one goes when there are more.
+    def __init__(self, marks: Mapping[int, Mark], partitions: int) -> None:
+        """Load nothing yet."""
+        self._lanes = [_Lane(marks.get(number, Mark())) for number in range(partitions)]
+        self._window = max(_LOADED_MIN, _LOADED_MAX // partitions)
+        #: What waits of each instance; the first of it is under way, or in the queue.
+        self._chains: dict[str, deque[Item]] = {}
+        #: By when it may be tried; the number keeps the order where that is the same.
+        self._queue: list[tuple[float, int, Item]] = []
+        self._numbers = itertools.count()
+        self._moved: set[int] = set()
+        #: Transitions that the streams no longer held, since the last time it was set.
+        self.lost = 0
 
-        `available` tells whether a partition's Redis can be reached; `counted` is told
-        what Redis says to each report.
-        """
-        self._scripts = scripts
-        self._keyspace = keyspace
-        self._limit = limit
-        self._available = available
-        self._counted = counted
-        self._queues = [_Queue() for _ in keyspace.all_partitions()]
-        self._size = 0
-        self._open = False
-        #: Entries that had to be dropped since the start.
-        self.dropped = 0
+    def room(self, partition: int) -> int:
+        """Return how many more may be loaded; 0 until it is worth a look."""
+        free = self._window - len(self._lanes[partition].items)
+        return free if free >= self._window // 2 else 0
 
-    def open(self) -> None:
-        """Begin to send: Redis was found to hold this keyspace."""
-        self._open = True
-        for number in self._keyspace.all_partitions():
-            self._wake(number)
+    def tail(self, partition: int) -> Place:
+        """Return the place behind which to load more."""
+        return self._lanes[partition].tail
 
-    @property
-    def waiting(self) -> int:
-        """How much waits."""
-        return self._size
+    def waiting(self) -> list[int]:
+        """Return the partitions of which something waits."""
+        return [number for number, lane in enumerate(self._lanes) if lane.items]
 
-    def behind(self, number: int) -> bool:
-        """Tell whether Redis has yet to learn what was decided in the partition without it."""
-        return bool(self._queues[number].items)
+    def load(self, page: Page, wanted: Filter) -> None:
+        """Let the wanted transitions of `page` wait; drop what the stream no longer holds."""
+        lane = self._lanes[page.partition]
+        if page.first is not None and page.trimmed:
+            self._drop(lane, page.first)
+        if page.trimmed > lane.ordinal:
+            self.lost += page.trimmed - lane.ordinal
+            lane.ordinal = page.trimmed
+        for event in page.events:
+            item = Item(event.place, event if wanted.passes(event.transition) else None)
+            lane.items.append(item)
+            if item.event:
+                self._chain(item, event.transition.instance_id)
+        if page.events:
+            lane.tail = page.events[-1].place
+            lane.ordinal += len(page.events)
+        if page.complete:
+            lane.ordinal = page.added
+        self._settle(page.partition, lane)
 
-    def keep(self, said: PermitRequest | ReportRequest | OfferRequest) -> None:
-        """Keep what was decided without Redis."""
-        self._put(self._keyspace.partition_of(said.instance_id), said)
+    def take(self, now: float) -> Item | None:
+        """Return what may be tried now, and is under way then; `None` if nothing may."""
+        while self._queue:
+            due, _, item = self._queue[0]
+            if item.event and due > now:
+                return None
+            heapq.heappop(self._queue)
+            if item.event:
+                item.under_way = True
+                return item
+        return None
 
-    def keep_build(self, said: RefuseBuildRequest) -> None:
-        """Keep the refusal of a gateway's build, which concerns every partition."""
-        self._put(0, said)
+    def next_due(self) -> float | None:
+        """Return when something may be tried; `None` if nothing waits."""
+        return self._queue[0][0] if self._queue else None
 
-    async def close(self, patience_s: float) -> None:
-        """Send what waits; what cannot be sent within `patience_s` is lost, and said to be."""
-        try:
-            async with asyncio.timeout(patience_s):
-                while senders := [queue.sender for queue in self._queues if queue.sender]:
-                    await asyncio.wait(senders)
-        except TimeoutError:
-            for queue in self._queues:
-                if queue.sender:
-                    queue.sender.cancel()
-        if self._size:
-            _log.error("stopped before Redis came back: entries are lost", lost=self._size)
+    def delivered(self, item: Item) -> None:
+        """Note that it need not be tried again."""
+        event = item.event
+        item.event = None
+        item.under_way = False
+        if event:
+            self._follow(event.transition.instance_id)
+            self._settle(event.partition, self._lanes[event.partition])
 
-    def _put(self, number: int, said: Said) -> None:
-        queue = self._queues[number]
-        queue.items.append(_Item(said, time.monotonic()))
-        self._size += 1
-        if self._size > self._limit:
-            self._drop_oldest()
-        self._wake(number)
+    def failed(self, item: Item, due: float) -> None:
+        """Let it be tried again from `due` on."""
+        item.under_way = False
+        self._enqueue(item, due)
 
-    def _drop_oldest(self) -> None:
-        oldest = min(
-            (queue for queue in self._queues if queue.items), key=lambda queue: queue.items[0].at_s
-        )
-        oldest.items.popleft()
-        self._size -= 1
-        if self.dropped == 0:
-            _log.error(
-                "the replay queue is full: the oldest entries are dropped", limit=self._limit
-            )
-        self.dropped += 1
+    def moved(self) -> dict[int, Mark]:
+        """Return the marks that have moved since the last call."""
+        moved, self._moved = self._moved, set()
+        return {number: self._mark(self._lanes[number]) for number in moved}
 
-    def _wake(self, number: int) -> None:
-        queue = self._queues[number]
-        if queue.items and queue.sender is None and self._open:
-            queue.sender = asyncio.create_task(self._send_all(number, queue))
+    def _enqueue(self, item: Item, due: float = 0.0) -> None:
+        heapq.heappush(self._queue, (due, next(self._numbers), item))
 
-    async def _send_all(self, number: int, queue: _Queue) -> None:
-        try:
-            while queue.items:
-                if not self._available(number) or not await self._send_some(queue):
-                    await asyncio.sleep(_PAUSE_S)
-        finally:
-            queue.sender = None
+    def _mark(self, lane: _Lane) -> Mark:
+        return Mark(lane.place, lane.ordinal - len(lane.items))
 
-    async def _send_some(self, queue: _Queue) -> bool:
-        """Send the first few; keep them from the first on that was not answered."""
-        some = list(islice(queue.items, _AT_ONCE))
-        answers = await asyncio.gather(*map(self._say, some), return_exceptions=True)
-        for item, answer in zip(some, answers, strict=True):
-            if isinstance(answer, SekringError):
-                return False
-            if isinstance(answer, BaseException):
-                # A fault of ours: said again it would fail again, and hold up all the others.
-                _log.error("an entry of the replay queue failed", entry=item.said, error=answer)
-            # Unless it was dropped meanwhile, to make room.
-            if queue.items and queue.items[0] is item:
-                queue.items.popleft()
-                self._size -= 1
-            if isinstance(answer, Verdict):
-                self._counted(answer)
-        return True
+    def _chain(self, item: Item, instance_id: str) -> None:
+        chain = self._chains.setdefault(instance_id, deque())
+        chain.append(item)
+        if len(chain) == 1:
+            self._enqueue(item)
 
-    async def _say(self, item: _Item) -> object:
-        said = item.said
-        age_ms = round((time.monotonic() - item.at_s) * 1000)
-        match said:
-            case PermitRequest():
-                aged = structs.replace(said, age_ms=said.age_ms + age_ms)
-                return await self._scripts.permit(aged)
-            case ReportRequest():
-                aged_report = structs.replace(said, age_ms=said.age_ms + age_ms)
-                return await self._scripts.report(aged_report)
-            case OfferRequest():
-                left_ms = max(1, said.for_ms - age_ms)
-                return await self._scripts.offer(structs.replace(said, for_ms=left_ms))
-            case RefuseBuildRequest():
-                left_ms = max(1, (said.for_ms or 0) - age_ms)
-                return await self._scripts.refuse_build(structs.replace(said, for_ms=left_ms))
+    def _follow(self, instance_id: str) -> None:
+        """Let the next of an instance be tried, where the first is done with."""
+        chain = self._chains[instance_id]
+        if chain[0].event:
+            return
+        while chain and not chain[0].event:
+            chain.popleft()
+        if chain:
+            self._enqueue(chain[0])
+        else:
+            del self._chains[instance_id]
+
+    def _drop(self, lane: _Lane, first: Place) -> None:
+        for item in lane.items:
+            if item.place >= first:
+                break
+            if item.event and not item.under_way:
+                self.lost += 1
+                instance_id = item.event.transition.instance_id
+                item.event = None
+                self._follow(instance_id)
+
+    def _settle(self, partition: int, lane: _Lane) -> None:
+        while lane.items and not lane.items[0].event:
+            lane.place = lane.items.popleft().place
+            self._moved.add(partition)

@@ -161,6 +161,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             whole_number(10, 600_000, "milliseconds"),
         ),
     ] = 15_000
+    webhook_timeout_ms: Annotated[
+        int,
+        Setting("deadline of one webhook attempt", whole_number(10, 60_000, "milliseconds")),
+    ] = 10_000
+    webhook_retry_ms: Annotated[
+        int,
+        Setting(
+            "wait after a webhook attempt that failed; doubles with each further one",
+            whole_number(1, 3_600_000, "milliseconds"),
+        ),
+    ] = 1_000
+    webhook_retry_max_ms: Annotated[
+        int,
+        Setting(
+            "the longest wait between webhook attempts",
+            whole_number(1, 86_400_000, "milliseconds"),
+        ),
+    ] = 300_000
+    webhook_lease_ms: Annotated[
+        int,
+        Setting(
+            "after how long another replica delivers the webhooks of one that was killed",
+            whole_number(500, 60_000, "milliseconds"),
+        ),
+    ] = 5_000
     insecure: Annotated[
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False

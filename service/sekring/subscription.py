@@ -11,10 +11,10 @@ from msgspec import Struct
 from sekring.cursor import Cursor
 from sekring.errors import StoreUnavailable
 from sekring.feed import Batch, Feed, Gap
-from sekring.model import State, Transition
+from sekring.model import Filter
 from sekring.store.streams import Event, Page
 
-__all__ = ["Filter", "Message", "Subscription"]
+__all__ = ["Message", "Subscription"]
 
 #: Transitions that may wait for a reader, at most. One that is slower is cut off, and resumes.
 _WAITING_MAX = 10_000
@@ -26,21 +26,6 @@ _CATCH_UP_PAGE = 2_000
 _RETRY_S = 0.25
 
 _log = structlog.get_logger(__name__)
-
-
-class Filter(Struct, frozen=True):
-    """Which transitions are wanted; where nothing is named, all."""
-
-    #: Instances, and `*` for the events of the whole fleet.
-    instances: frozenset[str] = frozenset()
-    #: States that the transition leads to.
-    states: frozenset[State] = frozenset()
-
-    def passes(self, transition: Transition) -> bool:
-        """Tell whether the transition is wanted."""
-        return (not self.instances or transition.instance_id in self.instances) and (
-            not self.states or transition.after in self.states
-        )
 
 
 class Message(Struct, frozen=True):

@@ -46,7 +46,7 @@ async def without(server: RedisServer, *replicas: Runtime) -> AsyncIterator[None
     finally:
         await asyncio.to_thread(server.start)
     for runtime in replicas:
-        await until(lambda runtime=runtime: runtime.outbox.waiting == 0)  # type: ignore[misc]
+        await until(lambda runtime=runtime: runtime.replay.waiting == 0)  # type: ignore[misc]
         await until(lambda runtime=runtime: runtime.degraded.partitions == 0)  # type: ignore[misc]
 
 
@@ -219,7 +219,7 @@ async def test_an_attempt_that_the_view_has_just_permitted_is_known_without_redi
     first = await replica.breaker.permit(ID, WHO)
     second = await replica.breaker.permit(ID, WHO)
     await asyncio.to_thread(server.start)
-    await until(lambda: replica.outbox.waiting == 0)
+    await until(lambda: replica.replay.waiting == 0)
 
     assert (first.degraded, first.backoff_ms) == (False, 0)
     assert second.degraded
@@ -244,8 +244,8 @@ async def test_the_queue_is_bounded_and_says_what_it_drops(server: RedisServer) 
             for number in range(25):
                 body = OutcomeBody(outcome="failure", id=f"r-{number}")
                 await replica.breaker.report(f"i-{number}", body, WHO)
-            assert replica.outbox.waiting == 10
-        assert replica.outbox.dropped == 15
+            assert replica.replay.waiting == 10
+        assert replica.replay.dropped == 15
         known = [(await snapshot_of(replica, f"i-{n}")).known for n in range(25)]
         assert known == [False] * 15 + [True] * 10, "the oldest go first"
 
@@ -263,7 +263,7 @@ async def test_an_operators_reset_meanwhile_wins(server: RedisServer) -> None:
             assert (verdicts[-1].tripped, verdicts[-1].degraded) == (True, True)
             await asyncio.sleep(0.05)  # the reset is later than every failure
             await other.breaker.reset(ID, WHO)
-        await until(lambda: alone.outbox.waiting == 0)
+        await until(lambda: alone.replay.waiting == 0)
 
         snapshot = await snapshot_of(other)
         assert (snapshot.state, snapshot.failures) == (State.CLOSED, 0)
@@ -282,7 +282,7 @@ async def test_a_trip_of_a_replica_that_was_alone_becomes_the_fleets(server: Red
             number = other.keyspace.partition_of(ID)
             with server.client() as client:
                 client.delete(*other.keyspace.instance(ID)[:7], other.keyspace.view(number))
-        await until(lambda: alone.outbox.waiting == 0)
+        await until(lambda: alone.replay.waiting == 0)
 
         snapshot = await snapshot_of(other)
         assert (snapshot.state, snapshot.cause) == (State.OPEN, "failures")

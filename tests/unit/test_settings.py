@@ -49,6 +49,10 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "request_timeout_ms": 5000,
         "drain_ms": 1000,
         "events_heartbeat_ms": 15_000,
+        "webhook_timeout_ms": 10_000,
+        "webhook_retry_ms": 1_000,
+        "webhook_retry_max_ms": 300_000,
+        "webhook_lease_ms": 5_000,
         "insecure": False,
     }
 

@@ -29,6 +29,7 @@ from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.reset import Reset
 from sekring.http.runtime import Runtime
 from sekring.http.views import Assets, Views
+from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
 from sekring.telemetry import configure_logging
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> Litestar:
             PolicyRoutes,
             Builds,
             Events,
+            WebhookRoutes,
             Probes,
             Login,
             Assets,

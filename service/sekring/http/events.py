@@ -15,9 +15,9 @@ from sekring.http.examples import EVENTS, documented
 from sekring.http.options import DEADLINE_S, NEEDS, NO_DEADLINE
 from sekring.http.runtime import Runtime
 from sekring.http.sse import EventStream, comment, frame
-from sekring.model import State
+from sekring.model import Filter, State
 from sekring.store.streams import Event
-from sekring.subscription import Filter, Message, Subscription
+from sekring.subscription import Message, Subscription
 from sekring.tokens import Permission
 from sekring.wire import FeedName, GapNotice
 

@@ -1,5 +1,6 @@
 """What the OpenAPI description shows beside the schemas: examples, and the errors of a route."""
 
+import base64
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from sekring.wire import (
     BatchAnswer,
     BatchResult,
     BuildList,
+    Delivery,
     ForceAnswer,
     InstancePage,
     PolicyAnswer,
@@ -23,6 +25,10 @@ from sekring.wire import (
     ResetAnswer,
     ResetsAnswer,
     TransitionList,
+    WebhookCreated,
+    WebhookItem,
+    WebhookList,
+    WebhookTested,
 )
 
 __all__ = [
@@ -49,6 +55,10 @@ __all__ = [
     "STATUS",
     "VERDICT",
     "VERDICTS",
+    "WEBHOOK",
+    "WEBHOOKS",
+    "WEBHOOK_CREATED",
+    "WEBHOOK_TESTED",
     "documented",
 ]
 
@@ -56,8 +66,9 @@ _DESCRIPTIONS = {
     400: "A field is wrong; `field` names it.",
     401: "No token, or an unknown one.",
     403: "The token's role does not suffice, or the request comes from another site.",
+    404: "What was named is not there.",
     405: "Another method is needed; `detail` names it.",
-    409: "A ban is in force, which this does not override.",
+    409: "A ban is in force, or a bound is reached; `cause` says which.",
     413: "The body is larger than 1 MiB.",
     503: "Redis cannot be reached; try again after `Retry-After`.",
 }
@@ -66,6 +77,7 @@ _WORDS = {
     400: "invalid_input",
     401: "not_authenticated",
     403: "not_allowed",
+    404: "not_found",
     409: "refused",
     503: "store_unavailable",
 }
@@ -174,6 +186,35 @@ IN_FORCE = PolicyAnswer(
 )
 BUILDS = BuildList([RefusedBuildItem("neonize/0.5.1", "client_outdated", _EPOCH + 21_600_000)])
 
+_HOOK = WebhookItem(
+    id="wh_5f1c09d2ab7e",
+    url="https://ops.example.com/sekring",
+    description="the pager",
+    states=[State.OPEN, State.FORCED_OPEN],
+    instances=[],
+    created_at_ms=_EPOCH,
+    created_by="ops",
+    disabled=None,
+    delivery=Delivery(
+        replica="sekring-0:8000",
+        waiting=0,
+        delivered=12,
+        lost=0,
+        attempts=0,
+        last_success_at_ms=_EPOCH + 45_000,
+        last_error="answered 503",
+        last_error_at_ms=_EPOCH + 30_000,
+        next_try_at_ms=None,
+    ),
+)
+WEBHOOKS = WebhookList([_HOOK])
+WEBHOOK_CREATED = WebhookCreated(
+    **(structs.asdict(_HOOK) | {"secret": f"whsec_{base64.b64encode(bytes(24)).decode()}"})
+)
+WEBHOOK_TESTED = WebhookTested(
+    delivered=True, status=204, error=None, body="", took_ms=31, event_id="test-Zm9vYmFyYmF6"
+)
+
 HEALTH = Health(
     "success",
     "Server is running",
@@ -270,6 +311,17 @@ RESETS = [
 ]
 FORCE = [
     Example(summary="For an hour", value={"reason": "number under review", "for_ms": 3_600_000})
+]
+WEBHOOK = [
+    Example(
+        summary="What opens, to a pager",
+        value={
+            "url": "https://ops.example.com/sekring",
+            "states": ["open", "forced_open"],
+            "description": "the pager",
+        },
+    ),
+    Example(summary="Everything", value={"url": "http://10.0.3.9:9000/events"}),
 ]
 POLICY = [
     Example(summary="Stricter", value={"failure_threshold": 10}),

@@ -50,8 +50,8 @@ class Guide(Controller):
             forced_open=totals.forced_open,
             disabled=totals.disabled,
             degraded=fleet.degraded or runtime.degraded.partitions > 0,
-            queued_reports=runtime.outbox.waiting,
-            dropped_reports=runtime.outbox.dropped,
+            queued_reports=runtime.replay.waiting,
+            dropped_reports=runtime.replay.dropped,
             lagging=fleet.lagging,
         )
         return Health("success", "Server is running", data)

@@ -22,6 +22,7 @@ from sekring.errors import (
     InvalidInput,
     NotAllowed,
     NotAuthenticated,
+    NotFound,
     Refused,
     SekringError,
     StoreUnavailable,
@@ -38,6 +39,7 @@ _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_input"),
     (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "not_authenticated"),
     (NotAllowed, HTTPStatus.FORBIDDEN, "not_allowed"),
+    (NotFound, HTTPStatus.NOT_FOUND, "not_found"),
     (Refused, HTTPStatus.CONFLICT, "refused"),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable"),
 )

@@ -13,17 +13,21 @@ from pathlib import Path
 import structlog
 
 from sekring.breaker import Breaker
+from sekring.courier import Pace
 from sekring.degraded import Degraded
+from sekring.delivery import Delivery
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
-from sekring.outbox import Outbox
 from sekring.policies import Policies
+from sekring.post import Poster
 from sekring.redisurl import RedisUrl
 from sekring.registrar import Registrar
+from sekring.replay import ReplayQueue
 from sekring.replica import Replica
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
+from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
 from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
@@ -32,6 +36,7 @@ from sekring.store.scripts import Scripts
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
+from sekring.webhooks import Webhooks
 
 __all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
 
@@ -83,14 +88,14 @@ class Runtime:
             return self.claim is not None and self._link.available(views[partition])
 
         self.replica = Replica(self.scripts, self.keyspace, staleness_ms=settings.staleness_ms)
-        self.outbox = Outbox(
+        self.replay = ReplayQueue(
             self.scripts,
             self.keyspace,
             limit=settings.replay_max,
             available=available,
             counted=self.replica.note,
         )
-        self.degraded = Degraded(self.replica, self.outbox, self.keyspace, available)
+        self.degraded = Degraded(self.replica, self.replay, self.keyspace, available)
         self.registrar = Registrar(
             self.scripts, registered=self.replica.end_write, failed=self.degraded.register
         )
@@ -107,7 +112,17 @@ class Runtime:
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
         self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies, self.replica)
-        self.feed = Feed(Streams(self.scripts, self.keyspace))
+        streams = Streams(self.scripts, self.keyspace)
+        self.feed = Feed(streams)
+        hooks = Hooks(self.scripts, self._bulk, self.keyspace)
+        self.webhooks = Webhooks(hooks, streams)
+        self.poster = Poster(settings.webhook_timeout_ms)
+        pace = Pace(
+            lease_ms=settings.webhook_lease_ms,
+            retry_ms=settings.webhook_retry_ms,
+            retry_max_ms=settings.webhook_retry_max_ms,
+        )
+        self.delivery = Delivery(hooks, self.feed, self.poster, pace, settings.port)
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
@@ -156,8 +171,9 @@ class Runtime:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.replica.close()
             await self.registrar.close()
-            await self.outbox.close(_FLUSH_S)
+            await self.replay.close(_FLUSH_S)
             await self._finish()
+            await self.poster.close()
             await self._link.close()
             await self._bulk.close()
 
@@ -169,6 +185,7 @@ class Runtime:
     async def _finish(self) -> None:
         """End what would go on for ever, so that it does not hold up the stop."""
         self.feed.close()
+        await self.delivery.stop()
 
     async def _keep(self) -> None:
         while self.claim is None:
@@ -181,8 +198,8 @@ class Runtime:
                 _log.critical(str(error))
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-        self.outbox.open()
-        await self.sweep.run()
+        self.replay.open()
+        await asyncio.gather(self.sweep.run(), self.delivery.run())
 
     async def _durable(self, instance_id: str) -> None:
         """Wait until replicas of Redis have what was just written about the instance."""
