@@ -57,6 +57,9 @@ def configure_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # They would log a webhook's whole address, and its headers.
+    for library in ("httpx", "httpcore"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
