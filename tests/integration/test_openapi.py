@@ -1,6 +1,7 @@
 """The OpenAPI document is whole, its examples work, and the service keeps to it."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -129,7 +130,7 @@ def test_every_operation_is_named_and_explained(document: Document) -> None:
 def test_every_part_of_a_path_is_a_parameter(document: Document) -> None:
     for operation in operations(document):
         declared = {item["name"] for item in operation.parameters if item["in"] == "path"}
-        assert declared == ({"instance_id"} if "{instance_id}" in operation.path else set())
+        assert declared == set(re.findall(r"\{(\w+)\}", operation.path))
         assert all(item["required"] for item in operation.parameters if item["in"] == "path")
 
 
@@ -193,20 +194,24 @@ class Client:
         body: object = None,
         *,
         instance_id: str = "628",
+        webhook_id: str = "wh_000000000000",
         headers: dict[str, str] | None = None,
         **query: object,
     ) -> httpx.Response:
         operation = self.operations[name]
-        answer = self._http.request(
+        path = operation.path.replace("{instance_id}", instance_id)
+        with self._http.stream(
             operation.method,
-            operation.path.replace("{instance_id}", instance_id),
+            path.replace("{webhook_id}", webhook_id),
             content=None if body is None else json.dumps(body),
             params={parameter: str(value) for parameter, value in query.items()},
             headers=headers,
-        )
-        media_type = answer.headers["content-type"].partition(";")[0]
+        ) as answer:
+            media_type = answer.headers["content-type"].partition(";")[0]
+            if media_type != "text/event-stream":  # which has no end
+                answer.read()
         schema = operation.response(answer.status_code, media_type)
-        if media_type != "text/html":
+        if media_type.endswith("json"):
             check(self._document, schema, answer.json())
         self.called.add(name)
         return answer
@@ -236,6 +241,7 @@ def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
     it_has_a_policy_of_its_own(client)
     it_is_one_of_many(client)
     it_is_seen_in_a_browser(client)
+    it_is_told_to_others(client)
 
     assert client.called == set(client.operations), "an operation was not called"
 
@@ -320,6 +326,19 @@ def it_is_seen_in_a_browser(client: Client) -> None:
     assert client.call("resetCircuitBreakerPage").status_code == 405
 
 
+def it_is_told_to_others(client: Client) -> None:
+    client.call("streamEvents")
+    assert client.call("streamEvents", last_event_id="x").status_code == 400
+    # Nobody listens there.
+    created = client.call("createWebhook", {"url": "http://127.0.0.1:9/", "states": ["open"]})
+    webhook_id = created.json()["id"]
+    client.call("listWebhooks")
+    assert client.call("testWebhook", webhook_id=webhook_id).json()["delivered"] is False
+    client.call("deleteWebhook", webhook_id=webhook_id)
+    assert client.call("deleteWebhook", webhook_id=webhook_id).status_code == 404
+    assert client.call("testWebhook", webhook_id=webhook_id).status_code == 404
+
+
 def test_every_refusal_is_as_declared(client: Client, document: Document) -> None:
     foreign = {"Origin": "https://evil.example"}
     for operation in operations(document):
@@ -327,6 +346,8 @@ def test_every_refusal_is_as_declared(client: Client, document: Document) -> Non
             continue
         if "{instance_id}" in operation.path:
             assert client.call(operation.name, {}, instance_id="*").status_code in {400, 405}
+        if "{webhook_id}" in operation.path:
+            assert client.call(operation.name, {}, webhook_id="*").status_code == 400
         if operation.body is not None:
             assert client.call(operation.name, []).status_code == 400
         if operation.method != "GET":

@@ -188,7 +188,7 @@ BUILDS = BuildList([RefusedBuildItem("neonize/0.5.1", "client_outdated", _EPOCH 
 
 _HOOK = WebhookItem(
     id="wh_5f1c09d2ab7e",
-    url="https://ops.example.com/sekring",
+    url="http://localhost:9000/sekring",
     description="the pager",
     states=[State.OPEN, State.FORCED_OPEN],
     instances=[],
@@ -316,12 +316,12 @@ WEBHOOK = [
     Example(
         summary="What opens, to a pager",
         value={
-            "url": "https://ops.example.com/sekring",
+            "url": "http://localhost:9000/sekring",
             "states": ["open", "forced_open"],
             "description": "the pager",
         },
     ),
-    Example(summary="Everything", value={"url": "http://10.0.3.9:9000/events"}),
+    Example(summary="Everything", value={"url": "http://localhost:9000/events"}),
 ]
 POLICY = [
     Example(summary="Stricter", value={"failure_threshold": 10}),

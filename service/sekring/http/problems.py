@@ -46,9 +46,16 @@ _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
 
 _ID_WORDS = "takes 1 to 128 of A-Z a-z 0-9 . _ : @ -"
 
-#: Fields that take any name a client may have chosen.
-_NAMES = frozenset({"attempt_id", "build", "gateway", "id"})
 _NAME_WORDS = "takes 1 to 128 printable ASCII characters without spaces"
+
+#: What a field with a pattern takes, where that is no instance's id.
+_PATTERN_WORDS = MappingProxyType(
+    {
+        **dict.fromkeys(("attempt_id", "build", "gateway", "id"), _NAME_WORDS),
+        "url": "takes printable ASCII without spaces",
+        "webhook_id": "takes wh_ and 12 hex digits, as GET /v1/webhooks lists them",
+    }
+)
 
 #: What a field with a fixed set of values takes.
 _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
@@ -57,6 +64,7 @@ _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
         "outcome": get_args(Outcome),
         "protocol": get_args(Protocol),
         "state": State,
+        "states": State,
     }
 )
 
@@ -192,15 +200,19 @@ def _split_path(message: str) -> tuple[str, str | None]:
         field = f"{field}.{match[1]}" if field else match[1]
         return f"{field} is missing.", field
     if "matching regex" in what:
-        name = (field or "").rpartition(".")[2]
-        words = _NAME_WORDS if name in _NAMES else _ID_WORDS
+        words = _PATTERN_WORDS.get(_name_of(field), _ID_WORDS)
         return f"{field or 'instance_id'} {words}.", field or "instance_id"
     if what.startswith("Invalid enum value") and field:
-        choices = ", ".join(_CHOICES.get(field.rpartition(".")[2], ()))
+        choices = ", ".join(_CHOICES.get(_name_of(field), ()))
         got = what.removeprefix("Invalid enum value ")
         return f"{field}: {got} is not one of {choices}.", field
     what = what.strip().rstrip(".")
     return (f"{field}: {what}." if field else f"{what}."), field
+
+
+def _name_of(path: str | None) -> str:
+    """Return a field's own name: of `a[0].b`, `b`; of `a[0]`, `a`."""
+    return (path or "").rpartition(".")[2].partition("[")[0]
 
 
 def _http_words(error: HTTPException, status: HTTPStatus) -> str:
