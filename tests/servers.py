@@ -1,21 +1,25 @@
 """Real servers for tests: Redis or Valkey, started on a free loopback port and stopped again."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import redis
 
 from sekring.store.embedded import server_binary
 
-__all__ = ["RedisServer", "free_port", "redis_binary", "wait_until"]
+__all__ = ["Away", "RedisServer", "free_port", "redis_binary", "wait_until"]
+
+#: How a server can be away.
+Away = Literal["killed", "stopped"]
 
 
 def free_port() -> int:
@@ -116,6 +120,21 @@ class RedisServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+    @contextlib.contextmanager
+    def away(self, how: Away) -> Iterator[None]:
+        """Be gone for a while: `killed` and started again, or `stopped` with its sockets open."""
+        if how == "killed":
+            self.kill()
+        else:
+            self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if how == "killed":
+                self.start()
+            else:
+                self.signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         """Start."""
