@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import pairwise
 
 import pytest
@@ -53,6 +53,15 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
             backoff={"jitter": 0},
         )
         yield replicas.ports
+
+
+@pytest.fixture
+async def connections(ports: list[int]) -> AsyncIterator[list[Connection]]:
+    """Enough for every client to have one of its own, at each replica in turn."""
+    connections = [await Connection.open(port) for port in ports * 3]
+    yield connections
+    for connection in connections:
+        connection.cut()
 
 
 class Client:
@@ -124,8 +133,7 @@ async def history_of(instance_id: str, connections: list[Connection], seed: int)
     return [one for client in clients for one in client.history]
 
 
-async def test_every_history_has_an_order(ports: list[int], *, full: bool) -> None:
-    connections = [await Connection.open(port) for port in ports * 3]
+async def test_every_history_has_an_order(connections: list[Connection], *, full: bool) -> None:
     seen, overlaps = set(), 0
     for number in range(ROUNDS[full]):
         history = await history_of(f"round-{number}", connections, seed=number)
@@ -136,17 +144,14 @@ async def test_every_history_has_an_order(ports: list[int], *, full: bool) -> No
         seen |= {"refused" for one in history if one.answer.get("permitted") is False}
         seen |= {"reset" for one in history if one.answer.get("was") == "open"}
         overlaps += sum(before.returned > after.returned for before, after in pairwise(order))
-    for connection in connections:
-        connection.cut()
 
     wanted = {"counted", "duplicate", "late", "open", "success", "disconnected"}
     assert seen == wanted | {"tripped", "refused", "reset"}
     assert overlaps > ROUNDS[full], "hardly anything was concurrent"
 
 
-async def test_a_history_that_lacks_a_count_has_none(ports: list[int]) -> None:
+async def test_a_history_that_lacks_a_count_has_none(connections: list[Connection]) -> None:
     """Whether the test above could fail: before each trip, one acknowledged failure is left out."""
-    connections = [await Connection.open(port) for port in ports * 3]
     trips = 0
     for number in range(5):
         history = await history_of(f"lacking-{number}", connections, seed=number)
@@ -154,8 +159,6 @@ async def test_a_history_that_lacks_a_count_has_none(ports: list[int]) -> None:
             trips += 1
             without = [other for other in history if other is not one]
             assert isinstance(linearize(without, POLICY), Refuted)
-    for connection in connections:
-        connection.cut()
     assert trips > 0
 
 
