@@ -7,7 +7,8 @@ first asked for a permit, so that its view of the instance is fresh and out of d
 Then one replica gets 15 failures in a batch; from its answer on the others are asked again and
 again, each on its own keep-alive connection, until they refuse. What counts is the slowest of them,
 its last answer included, so the figures are rather too large than too small. The reset that follows
-is measured in the same way. Permits are asked for as gateways do: each replica goes by its own view.
+is measured in the same way. A permit is asked for as a gateway does it: the replica goes by its own
+view.
 """
 
 import argparse
