@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sekring.local.instance import Instance
 from sekring.model import State
 from sekring.policy import Policy
 from sekring.store.contract import PermitRequest, ReportRequest, ResetRequest
 from sekring.taxonomy import EFFECTS, Kind
-from tests.reference import Instance
 
 __all__ = [
     "Ask",

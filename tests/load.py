@@ -26,7 +26,7 @@ _PATIENCE_S = 20
 _CATCH_UP_S = 0.1
 
 #: Between one instance's trip and the next one's, in seconds.
-_TRIP_PAUSE_S = 0.2
+_TRIP_PAUSE_S = 0.3
 
 #: Between one try to reset an instance and the next one, in seconds.
 _RESET_PAUSE_S = 0.5

@@ -1,6 +1,7 @@
 """Several replicas on one Redis, and what a gateway or an operator does at each."""
 
 import itertools
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -21,6 +22,9 @@ _PATIENCE_S = 20
 
 #: How long a fleet may need to be whole again after a fault, in seconds.
 _RECOVERY_S = 60
+
+#: By then every replica goes by a policy, in seconds after it was set.
+_POLICY_S = 1
 
 Body = dict[str, Any]
 
@@ -72,9 +76,12 @@ class Replica(ServiceProcess):
         return data
 
     def set_policy(self, **policy: object) -> None:
-        """Set the fleet's policy; what is not named goes back to its default."""
+        """Set the fleet's policy, all of it, and wait until every replica goes by it."""
+        if self.get("/v1/policy")["set"] == policy:
+            return
         self._ask("DELETE", "/v1/policy")
         self._ask("PUT", "/v1/policy", policy)
+        time.sleep(_POLICY_S)
 
     @property
     def whole(self) -> bool:

@@ -4,7 +4,6 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +17,32 @@ from tests.servers import Away, RedisServer, wait_until
 RECOVERY_S = 60
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    options = ["--appendonly", "yes", "--appendfsync", "always"]
-    with RedisServer(tmp_path / "redis", *options) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Loses nothing that it has confirmed."""
+    folder = tmp_path_factory.mktemp("redis")
+    with RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def running(server: RedisServer) -> Iterator[Replica]:
+    with Replica(server.url) as replica:
+        yield replica
+        replica.kill()
+
+
 @pytest.fixture
-def replica(server: RedisServer) -> Iterator[Replica]:
-    """Under a policy that nothing here trips."""
+def replica(running: Replica) -> Replica:
+    """One for all tests that do not stop it, under a policy that nothing here trips."""
+    wait_until_whole(running)
+    running.set_policy(**OUT_OF_REACH)
+    return running
+
+
+@pytest.fixture
+def stopping(server: RedisServer) -> Iterator[Replica]:
+    """One that may be stopped, under the same policy."""
     with Replica(server.url) as replica:
         replica.set_policy(**OUT_OF_REACH)
         yield replica
@@ -112,7 +127,6 @@ def test_a_report_that_waited_out_its_window_no_longer_counts(
     server: RedisServer, replica: Replica
 ) -> None:
     replica.set_policy(window_ms=2_000)
-    time.sleep(1)  # a change is in force on every replica within a second
     with server.away("killed"):
         replica.report("too-old", id="first")
         time.sleep(3)
@@ -133,18 +147,18 @@ def test_reports_of_an_instance_keep_their_order(server: RedisServer, replica: R
             replica.report(name, "success")
         for name in ended:
             replica.report(name, "success")
-            replica.report(name, id="third")
-            replica.report(name, id="second")
-            replica.report(name, id="first")
+            replica.fail(name, 2)
             replica.report(name, "disconnected")
+        for name in ("third", "second", "first"):
+            replica.report("in-turn", id=name)
+            time.sleep(0.3)  # more than one replayed report takes
     wait_until_whole(replica)
 
     for name in connected:
         assert replica.instance(name)["connection"] == "connected"
     for name in ended:
         assert replica.instance(name)["connection"] == ""
-        times = dict(times_of(server, name))
-        assert times["third"] <= times["second"] <= times["first"]
+    assert [name for name, _ in times_of(server, "in-turn")] == ["third", "second", "first"]
 
 
 def test_a_late_answer_to_a_report_does_not_count_it_twice(
@@ -160,44 +174,6 @@ def test_a_late_answer_to_a_report_does_not_count_it_twice(
     assert replica.instance("late")["failures"] == 20
 
 
-# ------------------------------------------------------------------------------------- at a stop
-
-
-def test_a_stop_with_redis_at_hand_loses_nothing(server: RedisServer, replica: Replica) -> None:
-    for _ in range(30):
-        replica.permit("stopping")
-        replica.report("stopping")
-    replica.signal(signal.SIGTERM)
-
-    assert replica.wait() == 0
-    assert len(counted(server, "stopping")) == 30
-    with Replica(server.url) as other:
-        assert other.instance("stopping")["retry_attempts"] == 29
-
-
-@pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_a_stop_just_after_redis_has_returned_delivers_what_is_queued(
-    server: RedisServer, replica: Replica, how: Away
-) -> None:
-    with server.away(how):
-        replica.fail("queued", 200)
-    replica.signal(signal.SIGTERM)
-
-    assert replica.wait(RECOVERY_S) == 0
-    assert len(counted(server, "queued")) == 200
-
-
-def test_a_stop_without_redis_ends_and_says_what_it_could_not_deliver(
-    server: RedisServer, replica: Replica
-) -> None:
-    with server.away("killed"):
-        replica.fail("undelivered", 37)
-        replica.signal(signal.SIGTERM)
-
-        assert replica.wait(RECOVERY_S) == 0
-        assert said(replica, 37), replica.log_text()
-
-
 def test_what_is_wrong_is_refused_as_ever_and_not_queued(
     server: RedisServer, replica: Replica
 ) -> None:
@@ -205,3 +181,41 @@ def test_what_is_wrong_is_refused_as_ever_and_not_queued(
         with pytest.raises(AssertionError, match="400"):
             replica.report("wrong", kind="no-such-kind")
         assert replica.health()["queued_reports"] == 0
+
+
+# ------------------------------------------------------------------------------------- at a stop
+
+
+def test_a_stop_with_redis_at_hand_loses_nothing(server: RedisServer, stopping: Replica) -> None:
+    for _ in range(30):
+        stopping.permit("stopping")
+        stopping.report("stopping")
+    stopping.signal(signal.SIGTERM)
+
+    assert stopping.wait() == 0
+    assert len(counted(server, "stopping")) == 30
+    with Replica(server.url) as other:
+        assert other.instance("stopping")["retry_attempts"] == 29
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_stop_just_after_redis_has_returned_delivers_what_is_queued(
+    server: RedisServer, stopping: Replica, how: Away
+) -> None:
+    with server.away(how):
+        stopping.fail(f"queued-{how}", 200)
+    stopping.signal(signal.SIGTERM)
+
+    assert stopping.wait(RECOVERY_S) == 0
+    assert len(counted(server, f"queued-{how}")) == 200
+
+
+def test_a_stop_without_redis_ends_and_says_what_it_could_not_deliver(
+    server: RedisServer, stopping: Replica
+) -> None:
+    with server.away("killed"):
+        stopping.fail("undelivered", 37)
+        stopping.signal(signal.SIGTERM)
+
+        assert stopping.wait(RECOVERY_S) == 0
+        assert said(stopping, 37), stopping.log_text()

@@ -177,6 +177,24 @@ def test_an_operators_reset_meanwhile_wins(
     assert replicas[1].history("reset-meanwhile") == ["reset"]
 
 
+def test_a_reset_wins_over_what_is_still_under_way(
+    replicas: Replicas, network: Proxy, alone: Replica
+) -> None:
+    """What the replica has given up may arrive after all, and then it is older than the reset."""
+    replicas[1].fail("under-way", 14)
+    network.hold()
+    assert alone.report("under-way")["degraded"] is True
+    time.sleep(0.1)
+    replicas[1].reset("under-way")
+    replicas[1].fail("under-way", 14)
+
+    network.resume()
+    replicas.wait_until_whole()
+
+    assert replicas.permitted("under-way") == [True] * REPLICAS
+    assert replicas[1].instance("under-way")["failures"] == 14
+
+
 def test_failures_after_the_reset_count_all_the_same(
     replicas: Replicas, network: Proxy, alone: Replica
 ) -> None:

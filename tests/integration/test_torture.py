@@ -5,7 +5,6 @@ a report, at another replica, until it is answered: whatever breaks in between, 
 """
 
 import asyncio
-import contextlib
 import json
 import random
 from collections import Counter
@@ -20,15 +19,14 @@ from sekring.local.instance import Instance
 from sekring.model import Snapshot, State
 from sekring.policy import Policy
 from sekring.store.contract import ReportRequest
-from sekring.store.keys import Keyspace
 from sekring.taxonomy import Effect
 from sekring.wire import InstancePage
 from tests.conftest import check_keys
 from tests.httpwire import Connection, raw_request
-from tests.servers import RedisServer, wait_until
-from tests.serving import ServiceProcess
+from tests.recording import counted_ids
+from tests.replicas import REPLICAS, Replicas
+from tests.servers import RedisServer
 
-REPLICAS = 4
 CLIENTS = 64
 INSTANCES = 200
 DAY_MS = 86_400_000
@@ -71,47 +69,19 @@ class Tally:
     other_statuses: Counter[int] = field(default_factory=Counter)
 
 
-class Replicas:
-    """Some replicas on one Redis; each may be killed and started again."""
+def chaos(redis: RedisServer, replicas: Replicas) -> list[tuple[float, Callable[[], object]]]:
+    """Return what goes wrong, and at which share of the reports; the last replica is spared."""
 
-    def __init__(self, redis: RedisServer) -> None:
-        self.redis = redis
-        self.all = [ServiceProcess(redis.url) for _ in range(REPLICAS)]
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator["Replicas"]:
-        try:
-            for replica in self.all:
-                replica.start(wait=False)
-            for replica in self.all:
-                wait_until(replica.is_ready, replica.url, seconds=60)
-            yield self
-        finally:
-            for replica in self.all:
-                replica.kill()
-
-    @property
-    def ports(self) -> list[int]:
-        return [replica.port for replica in self.all]
-
-    @property
-    def url(self) -> str:
-        """The last one is never killed."""
-        return self.all[-1].url
-
-    def forget_scripts(self) -> None:
-        with self.redis.client() as client:
+    def forget_scripts() -> None:
+        with redis.client() as client:
             client.script_flush()
 
-
-def chaos(replicas: Replicas) -> list[tuple[float, Callable[[], object]]]:
-    """Return what goes wrong, and at which share of the reports."""
     return [
-        (0.2, replicas.all[0].kill),
-        (0.35, replicas.forget_scripts),
-        (0.5, lambda: replicas.all[0].start(wait=False)),
-        (0.6, replicas.all[1].kill),  # for good: the others take over
-        (0.75, replicas.forget_scripts),
+        (0.2, replicas[0].kill),
+        (0.35, forget_scripts),
+        (0.5, lambda: replicas[0].start(wait=False)),
+        (0.6, replicas[1].kill),  # for good: the others take over
+        (0.75, forget_scripts),
     ]
 
 
@@ -235,36 +205,26 @@ class Aftermath:
     actions: dict[str, list[str]]
 
 
-def set_policy(url: str, policy: dict[str, int]) -> None:
-    httpx.put(f"{url}/v1/policy", json=policy).raise_for_status()
-
-
 async def torture(tmp_path: Path, reports: Sequence[Report], policy: dict[str, int]) -> Aftermath:
-    with RedisServer(tmp_path / "redis") as redis, Replicas(redis).running() as replicas:
-        set_policy(replicas.url, policy)
-        tally = await send_all(reports, replicas.ports, chaos(replicas))
+    with RedisServer(tmp_path / "redis") as redis, Replicas([redis.url] * REPLICAS) as replicas:
+        replicas[-1].set_policy(**policy)
+        tally = await send_all(reports, replicas.ports, chaos(redis, replicas))
         print(f"\n{len(reports)} reports: {tally}")  # noqa: T201 - shown with -s
         check_keys(redis)
-        return seen_from_outside(replicas, tally)
+        return seen_from_outside(redis, replicas, tally)
 
 
-def seen_from_outside(replicas: Replicas, tally: Tally) -> Aftermath:
-    keyspace = Keyspace()
-    with httpx.Client(base_url=replicas.url) as http, replicas.redis.client() as redis:
+def seen_from_outside(redis: RedisServer, replicas: Replicas, tally: Tally) -> Aftermath:
+    spared = replicas[-1]
+    with httpx.Client(base_url=spared.url) as http, redis.client() as client:
         instances = {instance.instance_id: instance for instance in listed(http)}
-        ids, actions = {}, {}
-        for name in instances:
-            failures_key = keyspace.instance(name)[1]
-            ids[name] = {member.decode() for member in redis.zrange(failures_key, 0, -1)}
-            history = http.get(f"/v1/instances/{name}/history").raise_for_status().json()
-            actions[name] = [entry["action"] for entry in history["transitions"]]
         return Aftermath(
             tally=tally,
-            logs="\n".join(replica.log_text() for replica in replicas.all),
-            health=http.get("/health").raise_for_status().json()["data"],
+            logs="\n".join(replica.log_text() for replica in replicas),
+            health=spared.health(),
             instances=instances,
-            ids=ids,
-            actions=actions,
+            ids={name: counted_ids(client, name) for name in instances},
+            actions={name: spared.history(name) for name in instances},
         )
 
 

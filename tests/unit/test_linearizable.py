@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sekring.local.instance import Instance
 from sekring.policy import Backoff, Policy
 from sekring.taxonomy import Kind
 from tests.linearizable import (
@@ -19,7 +20,6 @@ from tests.linearizable import (
     answer,
     linearize,
 )
-from tests.reference import Instance
 
 POLICY = Policy(failure_threshold=3, backoff=Backoff(jitter=0))
 
