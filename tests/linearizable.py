@@ -234,6 +234,7 @@ class _Search:
 def _clone(instance: Instance) -> Instance:
     new = copy.copy(instance)
     new.history = []
+    new.partition = replace(instance.partition)
     new.seen = dict(instance.seen)
     new.window = replace(
         instance.window,

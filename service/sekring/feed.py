@@ -22,7 +22,7 @@ from sekring.store.streams import Event, Page, Streams
 __all__ = ["Batch", "Feed", "Gap", "Listener", "Watch"]
 
 #: How often each partition is looked at without being told that there is news, in seconds.
-_POLL_S = 0.25
+_POLL_S = 1.0
 
 #: Transitions read from one partition in one go.
 _PAGE = 500

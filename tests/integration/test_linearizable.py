@@ -23,7 +23,7 @@ from tests.servers import RedisServer
 DAY_MS = 86_400_000
 
 #: What an attempt's body says so that Redis is asked, and not the replica's own view.
-STRONG: Mapping[str, object] = {}
+STRONG: Mapping[str, object] = {"strong": True}
 
 #: Trips often, and by nothing but failures: nothing ends by itself while the test runs. The jitter
 #: would make answers a matter of chance.

@@ -87,7 +87,14 @@ class Runtime:
         def available(partition: int) -> bool:
             return self.claim is not None and self._link.available(views[partition])
 
-        self.replica = Replica(self.scripts, self.keyspace, staleness_ms=settings.staleness_ms)
+        streams = Streams(self.scripts, self.keyspace)
+        self.feed = Feed(streams)
+        self.replica = Replica(
+            self.scripts,
+            self.keyspace,
+            staleness_ms=settings.staleness_ms,
+            changed=self.feed.wake,
+        )
         self.replay = ReplayQueue(
             self.scripts,
             self.keyspace,
@@ -112,8 +119,6 @@ class Runtime:
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
         self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies, self.replica)
-        streams = Streams(self.scripts, self.keyspace)
-        self.feed = Feed(streams)
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
         self.poster = Poster(settings.webhook_timeout_ms)
