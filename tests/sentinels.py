@@ -60,16 +60,14 @@ class Sentinels:
 
     def master(self) -> RedisServer:
         """Return the server that most sentinels name."""
-        ports = []
-        for sentinel in self.sentinels:
-            if sentinel.answers_now():
-                with sentinel.client() as client:
-                    address = client.execute_command(
-                        "SENTINEL", "GET-MASTER-ADDR-BY-NAME", _SERVICE
-                    )
-                    ports.append(int(address[1]))
-        port = max(set(ports), key=ports.count)
-        return next(server for server in self.servers if server.port == port)
+        named = [self.named_by(sentinel) for sentinel in self.sentinels if sentinel.answers_now()]
+        return max(set(named), key=named.count)
+
+    def named_by(self, sentinel: RedisServer) -> RedisServer:
+        """Return the server that one sentinel names."""
+        with sentinel.client() as client:
+            address = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _SERVICE)
+        return next(server for server in self.servers if server.port == int(address[1]))
 
     def fail_over(self) -> RedisServer:
         """Have the sentinels promote a replica, although the master is well; return it.
@@ -80,14 +78,18 @@ class Sentinels:
         old = self.master()
         with old.client() as client:
             client.client_pause(5_000, all=False)
-        with self.sentinels[0].client() as client:
-            client.execute_command("SENTINEL", "FAILOVER", _SERVICE)
-        return self.wait_for_another(old)
-
-    def wait_for_another(self, old: RedisServer) -> RedisServer:
-        """Wait until most sentinels name another master than `old`; return it."""
+        self.begin_failover()
         wait_until(lambda: self.master() is not old, "a failover", seconds=40)
         return self.master()
+
+    def begin_failover(self) -> RedisServer:
+        """Have a replica promoted; return it as soon as the first sentinel names it."""
+        leader = self.sentinels[0]
+        old = self.named_by(leader)
+        with leader.client() as client:
+            client.execute_command("SENTINEL", "FAILOVER", _SERVICE)
+        wait_until(lambda: self.named_by(leader) is not old, "a failover", seconds=40)
+        return self.named_by(leader)
 
     def heal(self) -> None:
         """Start what was killed, let go on what was stopped, and wait until all is well."""

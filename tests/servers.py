@@ -36,7 +36,7 @@ def wait_until(condition: object, what: str, seconds: float = 20) -> None:
         if time.monotonic() > deadline:
             message = f"waited {seconds} s for {what}"
             raise AssertionError(message)
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def redis_binary() -> str:

@@ -72,8 +72,8 @@ async def listening(url: str, recorder: Recorder | None = None) -> AsyncIterator
         await until(lambda: recorder.open == set(CHANNELS) or task.done(), "every channel to open")
         yield recorder
     finally:
+        # What the recorder objected to comes out here, before what it has led to.
         task.cancel()
-        # What the recorder objected to comes out here.
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await link.close()
@@ -302,3 +302,19 @@ async def test_sentinels_that_fail_over(sentinels: Sentinels, fault: str) -> Non
         await mended(auditor)
         await asyncio.to_thread(master.revive)
         await mended(auditor)
+
+
+async def test_a_master_that_was_replaced_and_does_not_know_it_proves_nothing(
+    sentinels: Sentinels,
+) -> None:
+    auditor = Auditor()
+    async with listening(sentinels.url, recorder=auditor):
+        master = await asyncio.to_thread(sentinels.begin_failover)
+        with master.client() as client:
+            for number in range(1, 101):
+                client.execute_command("SPUBLISH", CHANNELS[0], number)
+                acknowledged = auditor.acknowledged.setdefault(CHANNELS[0], [])
+                acknowledged.append((number, time.monotonic()))
+                await asyncio.sleep(0.005)
+        await until(lambda: auditor.open == set(CHANNELS), "every channel to be open", seconds=40)
+        await proven_anew(auditor, CHANNELS[0])

@@ -125,6 +125,31 @@ async def count_all(scripts: Scripts, names: list[str], first: int, last: int) -
     await asyncio.gather(*(count(scripts, name, first, last) for name in names))
 
 
+@contextlib.asynccontextmanager
+async def load(scripts: Scripts, near: str | None = None) -> AsyncIterator[None]:
+    """Count on ever new instances, ten at a time; in the end none may have lost a failure."""
+    stop = asyncio.Event()
+    names: list[str] = []
+
+    async def go_on() -> None:
+        while not stop.is_set():
+            names.extend(fresh_names(10, near))
+            await count_all(scripts, names[-10:], 1, 10)
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(go_on())
+    try:
+        await asyncio.sleep(0.1)
+        yield
+        await asyncio.sleep(0.1)
+    finally:
+        stop.set()
+        await task
+    for name in names:
+        reading = await scripts.snapshot(SnapshotRequest(instance_id=name))
+        assert reading.snapshot.failures == 10, f"{name}: {reading}"
+
+
 async def confirm_all(link: RedisLink, names: list[str]) -> None:
     """Fail unless everything written for these instances is on a replica."""
     keys = {KEYSPACE.partition_of(name): key_of(name) for name in names}
@@ -206,10 +231,9 @@ async def test_a_confirmed_write_is_on_a_replica(deployment: Deployment) -> None
 async def test_a_failover_by_hand_loses_and_invents_nothing(deployment: Deployment) -> None:
     async with linked(deployment.url) as (_, scripts):
         names = fresh_names(40)
-        await count_all(scripts, names, 1, 2)
-        load = asyncio.create_task(count_all(scripts, names, 3, 12))
-        await asyncio.to_thread(deployment.fail_over, key_of(names[0]))
-        await load
+        await count_all(scripts, names, 1, 12)
+        async with load(scripts):
+            await asyncio.to_thread(deployment.fail_over, key_of(names[0]))
         await count_all(scripts, names, 13, 14)
 
 
@@ -229,13 +253,13 @@ async def test_what_was_confirmed_survives_a_primary_and_counting_goes_on(
             primary.kill()
         else:
             primary.signal(fault)
-        load = asyncio.create_task(count_all(scripts, names, 6, 12))
+        counting = asyncio.create_task(count_all(scripts, names, 6, 12))
         await available(link, key, wanted=False)
         # The old primary may not vouch for what the new one has, nor the new one for the old.
         assert not await link.confirm(key, 1, 200)
         await available(link, key)
         assert not await link.confirm(key, 1, 200)
-        await load
+        await counting
         assert False in told
         assert told[-1]
         assert deployment.primary_of(key) is not primary
@@ -282,10 +306,10 @@ async def test_counts_are_exact_while_a_slot_moves_under_load(cluster: Cluster) 
         (name,) = fresh_names(1)
         names = [name, *fresh_names(10, near=name)]
         await count_all(scripts, names, 1, 3)
-        load = asyncio.create_task(count_all(scripts, names, 4, 14))
-        for _ in range(3):
-            await asyncio.to_thread(move_away, cluster, name)
-        await load
+        async with load(scripts, near=name):
+            for _ in range(3):
+                await asyncio.to_thread(move_away, cluster, name)
+        await count_all(scripts, names, 4, 14)
 
 
 async def test_a_half_moved_slot_is_waited_for_then_shut_and_opened_again(

@@ -59,10 +59,12 @@ class Sentinel(Survey):
     async def look(self) -> None:
         """Ask the sentinels for the master, and the master whether it is one."""
         asked_s = time.monotonic()
-        answers = await self.ask(self._sentinels, [("SENTINEL", "MASTER", self._service)])
-        claims = [_claim(answer) for (answer,) in answers.values()]
+        questions = ("MASTER", "GET-MASTER-ADDR-BY-NAME")
+        answers = await self.ask(
+            self._sentinels, [("SENTINEL", question, self._service) for question in questions]
+        )
         # The highest epoch is the latest failover's; a sentinel that was cut off has an older one.
-        epoch, master = max(claims)
+        epoch, _, master = max(_claim(*answer) for answer in answers.values())
         if master == self._master:
             if self.heard_all:
                 self._vouched_s = asked_s
@@ -84,14 +86,18 @@ class Sentinel(Survey):
         return isinstance(role, list) and role[0] == b"master"
 
 
-def _claim(answer: object) -> tuple[int, Address]:
-    """Read a sentinel's description of the master: its epoch and its address."""
-    pairs = answer
-    if isinstance(answer, list):  # as pairs in one row
-        pairs = dict(zip(answer[::2], answer[1::2], strict=True))
+def _claim(described: object, named: object) -> tuple[int, bool, Address]:
+    """Read a sentinel's word: the epoch of the last failover, whether one is under way, the master.
+
+    The sentinel that leads a failover names the new master some time before it describes it.
+    """
+    pairs = described
+    if isinstance(described, list):  # as pairs in one row
+        pairs = dict(zip(described[::2], described[1::2], strict=True))
     fields = msgspec.convert(pairs, dict[bytes, bytes])
-    address = Address(fields[b"ip"].decode(), int(fields[b"port"]))
-    return int(fields[b"config-epoch"]), address
+    host, port = msgspec.convert(named, tuple[bytes, bytes])
+    under_way = (host, port) != (fields[b"ip"], fields[b"port"])
+    return int(fields[b"config-epoch"]), under_way, Address(host.decode(), int(port))
 
 
 def _sentinels_own(url: RedisUrl) -> RedisUrl:
