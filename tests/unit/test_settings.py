@@ -88,6 +88,12 @@ def test_settings_cannot_be_changed() -> None:
         ("redis_url", "redis://localhost", "redis://localhost"),
         ("redis_url", "rediss://user:word@host:6380/1", "rediss://user:word@host:6380/1"),
         ("redis_url", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        (
+            "redis_url",
+            "redis+sentinel://a,b:26380,[::1]/s/2",
+            "redis+sentinel://a,b:26380,[::1]/s/2",
+        ),
+        ("redis_url", "rediss+cluster://u:w@a:7000,b:7001", "rediss+cluster://u:w@a:7000,b:7001"),
         ("log_level", "DEBUG", "debug"),
         ("log_format", "json", "json"),
         ("key_prefix", "team-a:sekring", "team-a:sekring"),
@@ -173,6 +179,18 @@ def test_a_wrong_value_stops_the_start() -> None:
         "redis://user:9#hunter2@host",
         "redis://user:9?hunter2@host",
         "unix://",
+        "unix://user:hunter2@",
+        "redis://user:hunter2@a,b",
+        "redis://user:hunter2@host/database",
+        "redis://host?sentinel_password=hunter2",
+        "redis+sentinel://user:hunter2@a,b",
+        "redis+sentinel://user:hunter2@a,,b/service",
+        "redis+sentinel://user:hunter2@a/service/database",
+        "redis+cluster://user:hunter2@",
+        "redis+cluster://user:hunter2@a/1",
+        "redis+cluster://user:hunter2@a:0",
+        "redis+cluster://user:hunter2@a:70000",
+        "redis+proxy://user:hunter2@a",
     ],
 )
 def test_a_wrong_redis_url_is_refused_without_showing_it(url: str) -> None:
@@ -212,6 +230,15 @@ def test_tokens_are_no_option_since_a_command_line_is_public() -> None:
         ("redis://u:w@[::1]:7000", "redis://***@[::1]:7000"),
         ("unix:///run/r.sock?password=w", "unix:///run/r.sock?***"),
         ("redis://u:w@host:port", "***"),
+        (
+            "redis+sentinel://u:w@a,b:26380/s/1?sentinel_password=w",
+            "redis+sentinel://***@a,b:26380/s/1?***",
+        ),
+        (
+            "rediss+cluster://:w@[::1]:7000,b?ssl_ca_certs=w",
+            "rediss+cluster://***@[::1]:7000,b?***",
+        ),
+        ("redis+cluster://u:w@", "***"),
     ],
 )
 def test_a_redis_url_for_the_log_has_no_credentials(url: str, shown: str) -> None:
