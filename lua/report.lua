@@ -16,20 +16,21 @@
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
---         id          the report's id: a repeated report counts once
---         outcome     failure, success or disconnected
---         effect      of a failure: count, terminal, ban, build, conflict or ignore
---         kind        of a failure
---         detail      of a failure: what the gateway's library said
---         attempt_id  the attempt that ended, if the gateway asked for a permit
---         epoch       under which it was permitted, if known
---         age_ms      how long ago it happened
---         ban_ms      how long a ban lasts from then on
---         gateway     who reports, for the quorum of distinct reporters
---         random      0 to 1, for the jitter
---         origin      {actor, reason, source, trace_id}
---         now_ms      tests only
--- Returns msgpack: the fields of Verdict (sekring/model.py)
+--         id           the report's id: a repeated report counts once
+--         outcome      failure, success or disconnected
+--         effect       of a failure: count, terminal, ban, build, conflict or ignore
+--         kind         of a failure
+--         detail       of a failure: what the gateway's library said
+--         attempt_id   the attempt that ended, if the gateway asked for a permit
+--         epoch        under which it was permitted, if known
+--         age_ms       how long ago it happened
+--         ban_ms       how long a ban lasts from then on
+--         gateway      who reports, for the quorum of distinct reporters
+--         deadline_ms  when its sender stops waiting and keeps it: nothing is done after that
+--         random       0 to 1, for the jitter
+--         origin       {actor, reason, source, trace_id}
+--         now_ms       tests only
+-- Returns msgpack: the fields of Verdict (sekring/model.py); the error EXPIRED after the deadline
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -153,6 +154,13 @@ local function cooldown_ms()
   return math.floor(cooldown)
 end
 
+-- The cooldown runs from the failure that opens, also where that is reported late.
+local function open_for_cooldown(action, cause)
+  local until_ms = at + cooldown_ms()
+  open(action, cause, until_ms, now)
+  if until_ms <= now then settle() end
+end
+
 local function count()
   if policy.weights[request.kind] == 0 then
     release_slot()
@@ -161,12 +169,12 @@ local function count()
   if at <= now - policy.window_ms then return answer('stale') end
   add_failure()
   if s.state == 'half_open' then
-    open('reopen', 'probe_failed', now + cooldown_ms(), now)
+    open_for_cooldown('reopen', 'probe_failed')
     return answer('counted', true)
   end
   local reporters = enough_reporters()
   if s.state == 'closed' and reporters and weight() >= policy.failure_threshold then
-    open('trip', 'failures', now + cooldown_ms(), now)
+    open_for_cooldown('trip', 'failures')
     return answer('counted', true)
   end
   return answer('counted')
@@ -223,6 +231,9 @@ local function fail()
   return answer(request.effect == 'build' and 'build' or 'ignored')
 end
 
+if request.deadline_ms and now > request.deadline_ms then
+  return redis.error_reply('EXPIRED the report came after its deadline')
+end
 settle()
 if is_duplicate() then return answer('duplicate') end
 if is_late() then return answer('late') end

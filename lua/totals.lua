@@ -13,6 +13,7 @@
 
 local TOTALS, DUE, POLICIES = KEYS[1], KEYS[2], KEYS[3]
 
+local now = server_ms()
 local sums = {}
 local flat = redis.call('HGETALL', TOTALS)
 for i = 1, #flat, 2 do sums[flat[i]] = tonumber(flat[i + 1]) end
@@ -27,7 +28,8 @@ return cmsgpack.pack({
   disabled = sums.disabled,
   retry_attempts = sums.retry_attempts,
   failures = sums.failures,
-  due = redis.call('ZRANGE', DUE, '-inf', server_ms(), 'BYSCORE', 'LIMIT', 0, request.limit),
+  due = redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, request.limit),
   seq = sums.seq,
+  now_ms = now,
   policy_version = fleet and cjson.decode(fleet).version or 0,
 })

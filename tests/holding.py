@@ -161,6 +161,8 @@ def check_trips(replicas: Replicas, recording: Recording) -> None:
     assert tripped, "nothing was tripped"
     assert reset, "nothing was reset"
     for name in sorted(tripped - tried_to_reset):
-        assert replicas.permitted(name) == [False] * len(replicas), f"the trip of {name} is lost"
+        refused = replicas.permitted(name) == [False] * len(replicas)
+        assert refused, f"the trip of {name} is lost"
+        assert replicas[0].instance(name)["state"] == "open", f"the trip of {name} is lost"
     for name in sorted(reset):
         assert replicas.permitted(name) == [True] * len(replicas), f"the reset of {name} is lost"

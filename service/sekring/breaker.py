@@ -143,7 +143,10 @@ class Breaker:
             return self._degraded.report(request)
         try:
             async with self._writing(name):
-                verdict = await self._scripts.report(request)
+                deadline_ms = self._replica.deadline_ms(name)
+                verdict = await self._scripts.report(
+                    structs.replace(request, deadline_ms=deadline_ms)
+                )
                 if verdict.tripped:
                     await self._durable(name)
         except StoreUnavailable:

@@ -200,9 +200,13 @@ class Fleet:
 
     async def _stored(self, partition: int, request: TotalsRequest) -> PartitionTotals:
         try:
-            return await self._scripts.totals(partition, request)
+            return await self._read(partition, request)
         except StoreUnavailable:
             return self._last[partition]
+
+    async def _read(self, partition: int, request: TotalsRequest) -> PartitionTotals:
+        # Without the time: two that are equal otherwise are equal.
+        return structs.replace(await self._scripts.totals(partition, request), now_ms=0)
 
     async def _corrected(
         self, partition: int, stored: PartitionTotals, request: TotalsRequest
@@ -217,7 +221,7 @@ class Fleet:
                 break
             try:
                 readings, again = await asyncio.gather(
-                    self._readings(stored.due), self._scripts.totals(partition, request)
+                    self._readings(stored.due), self._read(partition, request)
                 )
             except StoreUnavailable:
                 break

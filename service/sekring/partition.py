@@ -2,11 +2,11 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from sekring.clock import RemoteClock
 from sekring.store.contract import Announcement, Facts, PartitionView
 
 __all__ = ["PartitionState"]
@@ -19,12 +19,12 @@ class PartitionState:
 
     __slots__ = (
         "builds",
+        "clock",
         "counts",
         "early",
         "epoch",
         "facts",
         "live",
-        "offset_ms",
         "policies",
         "proven_s",
         "reading",
@@ -44,23 +44,15 @@ class PartitionState:
         self.writes: dict[str, float] = {}
         self.seq = 0
         self.epoch = 0
-        #: Redis' clock less this process's monotonic one; `None` before the first read.
-        self.offset_ms: float | None = None
+        self.clock = RemoteClock()
         self.live = False
         #: Messages that came while the partition was being read.
         self.early: list[Announcement] = []
         self.reading: asyncio.Task[None] | None = None
         self.proven_s = -math.inf
 
-    def clock_ms(self) -> int:
-        """Return Redis' clock as far as it is known."""
-        if self.offset_ms is None:
-            return round(time.time() * 1000)
-        return round(time.monotonic() * 1000 + self.offset_ms)
-
-    def begin(self, view: PartitionView, sent_s: float, came_s: float) -> None:
+    def begin(self, view: PartitionView) -> None:
         """Take what was read; messages that it contains already are dropped."""
-        self.offset_ms = view.now_ms - (sent_s + came_s) * 500  # the middle, in ms
         self.seq, self.epoch = view.seq, max(self.epoch, view.epoch)
         self.facts = {name: _facts.decode(facts) for name, facts in _pairs(view.instances)}
         self.policies = dict(_pairs(view.policies))

@@ -79,6 +79,7 @@ class ReplayQueue:
         self._open = False
         #: Entries that had to be dropped since the start.
         self.dropped = 0
+        self._told = 0
 
     def open(self) -> None:
         """Begin to send: Redis was found to hold this keyspace."""
@@ -130,7 +131,7 @@ class ReplayQueue:
         )
         oldest.items.popleft()
         self._size -= 1
-        if self.dropped == 0:
+        if self.dropped == self._told:
             _log.error(
                 "the replay queue is full: the oldest entries are dropped", limit=self._limit
             )
@@ -148,6 +149,11 @@ class ReplayQueue:
                     await asyncio.sleep(_PAUSE_S)
         finally:
             queue.sender = None
+        if self._size == 0 and self.dropped > self._told:
+            _log.warning(
+                "redis has learnt what was kept; the rest is lost", lost=self.dropped - self._told
+            )
+            self._told = self.dropped
 
     async def _send_some(self, queue: _Queue) -> bool:
         """Send the first few; keep them from the first on that was not answered."""

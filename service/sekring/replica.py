@@ -23,7 +23,13 @@ from sekring.errors import StoreUnavailable
 from sekring.model import Admission, State, Verdict
 from sekring.partition import PartitionState
 from sekring.policy import Policy, PolicyPatch, merge
-from sekring.store.contract import Announcement, Facts, PermitRequest, ViewRequest
+from sekring.store.contract import (
+    Announcement,
+    Facts,
+    PartitionTotals,
+    PermitRequest,
+    ViewRequest,
+)
 from sekring.store.keys import Keyspace
 from sekring.store.reads import StoredPolicy
 from sekring.store.scripts import Scripts
@@ -66,15 +72,18 @@ class Replica:
         keyspace: Keyspace,
         *,
         staleness_ms: int,
+        timeout_ms: int,
         changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Begin with nothing known. `changed` is told of every partition in which something is new.
 
-        With a `staleness_ms` of 0 the view is never current enough to answer.
+        With a `staleness_ms` of 0 the view is never current enough to answer. A call to Redis is
+        given up after `timeout_ms`.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
+        self._timeout_ms = timeout_ms
         self._changed = changed
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
@@ -100,7 +109,7 @@ class Replica:
             return None
         facts = partition.facts.get(name)
         if facts is not None:
-            return _refusal(name, facts, partition.clock_ms())
+            return _refusal(name, facts, partition.clock.now_ms())
         return Admission(
             instance_id=name,
             permitted=True,
@@ -124,7 +133,7 @@ class Replica:
         """Remember how many failures Redis counted, for the case that it goes away."""
         partition = self._partition(verdict.instance_id)
         if verdict.failures:
-            partition.counts[verdict.instance_id] = (verdict.failures, partition.clock_ms())
+            partition.counts[verdict.instance_id] = (verdict.failures, partition.clock.now_ms())
         else:
             partition.counts.pop(verdict.instance_id, None)
 
@@ -151,9 +160,16 @@ class Replica:
         kind, _, until_ms = refusal.rpartition(" ")
         return kind, int(until_ms)
 
+    def deadline_ms(self, instance_id: str) -> int | None:
+        """Return when a call that begins now is given up, by Redis' clock; `None`: not known."""
+        clock = self._partition(instance_id).clock
+        if math.isinf(clock.error_ms):
+            return None
+        return clock.now_ms() + self._timeout_ms + math.ceil(clock.error_ms)
+
     def clock_ms(self, instance_id: str) -> int:
         """Return the clock of the instance's Redis, as far as it is known."""
-        return self._partition(instance_id).clock_ms()
+        return self._partition(instance_id).clock.now_ms()
 
     # ------------------------------------------------------------------------ what it is told
 
@@ -194,12 +210,15 @@ class Replica:
         """Return the number of the last message that a partition's view contains."""
         return self._partitions[number].seq
 
-    def compare(self, number: int, seen: int, seq: int) -> None:
-        """Read a partition anew that was lost, without a message, from under its view.
+    def compare(self, number: int, totals: PartitionTotals, seen: int, sent_s: float) -> None:
+        """Check a partition against what Redis said: its clock, and whether it is still the same.
 
-        `seq` is the last message's number by Redis, `seen` by the view before Redis was asked.
+        It was asked at `sent_s`, and then the view had `seen`. Where Redis has lost the partition,
+        no message tells: it is read anew.
         """
-        if seq < seen and self._partitions[number].live:
+        partition = self._partitions[number]
+        partition.clock.sample(totals.now_ms, sent_s, time.monotonic())
+        if totals.seq < seen and partition.live:
             _log.warning("redis has lost a partition's state: reading it anew", partition=number)
             self._read_anew(number)
 
@@ -230,7 +249,8 @@ class Replica:
             except StoreUnavailable:
                 await asyncio.sleep(_READ_PAUSE_S)
                 continue
-            partition.begin(view, sent_s, time.monotonic())
+            partition.clock.sample(view.now_ms, sent_s, time.monotonic())
+            partition.begin(view)
             early, partition.early = partition.early, []
             if all(map(partition.apply, early)):
                 break

@@ -9,6 +9,7 @@ Redis has lost what it shows. Every replica sweeps; settling an instance twice c
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -71,6 +72,7 @@ class Sweep:
 
     async def once(self) -> int:
         """Sweep all partitions; return how many instances were settled."""
+        sent_s = time.monotonic()
         seen = [self._replica.seen(number) for number in self._keyspace.all_partitions()]
         partitions = await asyncio.gather(
             *(
@@ -79,7 +81,7 @@ class Sweep:
             )
         )
         for number, totals in enumerate(partitions):
-            self._replica.compare(number, seen[number], totals.seq)
+            self._replica.compare(number, totals, seen[number], sent_s)
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
         if len({totals.policy_version for totals in partitions}) > 1:

@@ -67,7 +67,7 @@ def test_credentials_and_options_reach_every_connection() -> None:
 )
 def test_an_option_that_does_not_exist_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(SettingsError, match="SEKRING_REDIS_URL") as caught:
-        RedisLink(url, timeout_ms=500, pool_size=1)
+        RedisLink(url, timeout_ms=500)
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__

@@ -93,6 +93,7 @@ class Runtime:
             self.scripts,
             self.keyspace,
             staleness_ms=settings.staleness_ms,
+            timeout_ms=settings.redis_timeout_ms,
             changed=self.feed.wake,
         )
         self.replay = ReplayQueue(

@@ -167,14 +167,21 @@ class Instance(Remembered):
         self.window.kinds[request.id] = (at, kind)
         self.window.keep_newest(self.policy.failure_threshold)
         if self.state is State.HALF_OPEN:
-            self._open("reopen", "probe_failed", now + self._cooldown(request.random, now), now)
+            self._open_for_cooldown("reopen", "probe_failed", request, now)
         elif (
             self._quorum(request.gateway or "", at, now)
             and self.state is State.CLOSED
             and self.window.weight(self.policy) >= self.policy.failure_threshold
         ):
-            self._open("trip", "failures", now + self._cooldown(request.random, now), now)
+            self._open_for_cooldown("trip", "failures", request, now)
         return "counted"
+
+    def _open_for_cooldown(self, action: str, cause: str, request: ReportRequest, now: int) -> None:
+        """Open until the cooldown is over that runs from the failure, however late it came."""
+        until = now - request.age_ms + self._cooldown(request.random, now)
+        self._open(action, cause, until, now)
+        if until <= now:
+            self.advance(now)
 
     def _quorum(self, gateway: str, at: int, now: int) -> bool:
         if self.policy.min_reporters == 1:

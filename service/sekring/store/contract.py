@@ -84,6 +84,7 @@ class ReportRequest(Request, frozen=True, kw_only=True):
     age_ms: int = 0
     ban_ms: int | None = None
     gateway: str | None = None
+    deadline_ms: int | None = None
     random: float = msgspec.field(default_factory=random.random)
     origin: Origin | None = None
 
@@ -310,6 +311,8 @@ class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
     due: tuple[str, ...] = ()
     #: Number of the last message on the push channel.
     seq: int = 0
+    #: Redis' clock.
+    now_ms: int = 0
     policy_version: int = 0
 
 
