@@ -7,7 +7,6 @@ partitions that were read beyond it. In quiet times that is the base alone.
 """
 
 import base64
-import binascii
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -104,7 +103,7 @@ class Cursor:
         """
         try:
             encoded = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
+        except ValueError as error:
             raise ValueError("no base64url") from error
         content, checksum = encoded[:-_CHECKSUM_BYTES], encoded[-_CHECKSUM_BYTES:]
         if content[:1] != bytes((_VERSION,)) or checksum != _checksum(content):

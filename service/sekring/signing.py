@@ -1,7 +1,6 @@
 """Signs what webhooks deliver, as Standard Webhooks (standardwebhooks.com) has it."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -30,7 +29,7 @@ def key_of(secret: str) -> bytes:
     prefix, encoded = secret[: len(_PREFIX)], secret[len(_PREFIX) :]
     try:
         key = base64.b64decode(encoded.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+    except ValueError:
         key = b""
     if prefix != _PREFIX or not _KEY_MIN <= len(key) <= _KEY_MAX:
         # Without the cause, which may quote the secret.
