@@ -1,9 +1,11 @@
 """A webhook's receiver: a small HTTP server that keeps what it gets, and answers as it is told."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +54,7 @@ class Receiver:
         #: Everything that came, and what of it was answered with 2xx; in the order of the answers.
         self.came: list[Delivery] = []
         self.taken: list[Delivery] = []
+        self._connections: list[socket.socket] = []
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -92,20 +95,29 @@ class Receiver:
                 pass
 
         class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                receiver._connections.append(request)
+                super().process_request(request, client_address)
+
             def handle_error(self, *_: object) -> None:
                 pass  # a sender that was killed
 
         self._server = Server(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
     def close(self) -> None:
-        """Refuse connections."""
+        """End the connections, and refuse further ones."""
         if self._server and self._thread:
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._connections.clear()
             self._server = None
 
     def _take(self, delivery: Delivery) -> int:

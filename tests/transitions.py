@@ -11,7 +11,10 @@ __all__ = ["append_transitions", "transition_ids"]
 
 
 def append_transitions(
-    client: "redis.Redis", instances: list[str], keyspace: Keyspace | None = None
+    client: "redis.Redis",
+    instances: list[str],
+    keyspace: Keyspace | None = None,
+    reason: str = "test",
 ) -> list[str]:
     """Append one transition of each instance, in that order; return their fleet-wide ids."""
     keyspace = keyspace or Keyspace()
@@ -26,6 +29,7 @@ def append_transitions(
             "after": "open",
             "epoch": now_ms,
             "cause": "failures",
+            "reason": reason,
         }
         key = keyspace.events(keyspace.partition_of(instance_id))
         pipeline.xadd(key, fields, maxlen=5_000, approximate=True)  # type: ignore[arg-type]

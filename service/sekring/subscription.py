@@ -17,7 +17,7 @@ from sekring.store.streams import Event, Page
 __all__ = ["Message", "Subscription"]
 
 #: Transitions that may wait for a reader, at most. One that is slower is cut off, and resumes.
-_WAITING_MAX = 10_000
+_WAITING_MAX = 5_000
 
 #: Transitions read in one go while it catches up, of all partitions together.
 _CATCH_UP_PAGE = 2_000
