@@ -11,7 +11,7 @@ from sekring.errors import StoreUnavailable
 from sekring.feed import Feed, Watch
 from sekring.model import Filter
 from sekring.outbox import Item, Outbox
-from sekring.post import Poster, body_of
+from sekring.post import Poster, Reply, body_of
 from sekring.store.hooks import Claim, Hooks, Mark
 from sekring.store.streams import Page
 
@@ -208,9 +208,12 @@ class Courier:
         assert item.event  # noqa: S101 - taken from the outbox
         began = time.monotonic()
         transition = item.event.transition
-        reply = await self._poster.send(
-            self._claim.webhook, transition.id, body_of("transition", transition)
-        )
+        try:
+            body = body_of("transition", transition)
+            reply = await self._poster.send(self._claim.webhook, transition.id, body)
+        except Exception:  # noqa: BLE001 - nobody else would see it, nor try again
+            self._log.exception("webhook attempt failed")
+            reply = Reply(error="an error of the service itself; it is in its log")
         if reply.error is None:
             self._outbox.delivered(item)
             if self._failures:
