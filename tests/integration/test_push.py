@@ -165,8 +165,8 @@ class Auditor(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.opened_s: dict[str, float] = {}
-        #: When each number was acknowledged to its publisher, by channel.
-        self.acknowledged: dict[str, list[tuple[int, float]]] = {}
+        #: Each number with when its publishing began and when it was acknowledged, by channel.
+        self.acknowledged: dict[str, list[tuple[int, float, float]]] = {}
         #: The latest number received since the channel was opened.
         self.latest: dict[str, int | None] = {}
 
@@ -174,6 +174,10 @@ class Auditor(Recorder):
         super().opened(channel)
         self.opened_s[channel] = time.monotonic()
         self.latest[channel] = None
+
+    def acknowledge(self, channel: str, number: int, begun_s: float) -> None:
+        ended_s = time.monotonic()
+        self.acknowledged.setdefault(channel, []).append((number, begun_s, ended_s))
 
     def message(self, channel: str, payload: bytes) -> None:
         super().message(channel, payload)
@@ -188,8 +192,8 @@ class Auditor(Recorder):
         for channel in channels:
             due = [
                 number
-                for number, at_s in self.acknowledged.get(channel, ())
-                if self.opened_s[channel] < at_s < sent_s
+                for number, begun_s, ended_s in self.acknowledged.get(channel, ())
+                if self.opened_s[channel] < begun_s and ended_s < sent_s
             ]
             latest = self.latest[channel]
             assert not due or (latest is not None and latest >= due[-1]), f"{channel}: no {due[-1]}"
@@ -199,10 +203,10 @@ async def publish(link: RedisLink, auditor: Auditor, channel: str, stop: asyncio
     """Publish 1, 2, 3 … on `channel`, each until it is acknowledged."""
     for number in itertools.count(1):
         while not stop.is_set():
+            begun_s = time.monotonic()
             with contextlib.suppress(StoreUnavailable):
                 await link.run(PUBLISH, [channel], b"%d" % number)
-                acknowledged = auditor.acknowledged.setdefault(channel, [])
-                acknowledged.append((number, time.monotonic()))
+                auditor.acknowledge(channel, number, begun_s)
                 break
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.005)
@@ -218,8 +222,8 @@ async def audited(url: str) -> AsyncIterator[Auditor]:
         publisher = RedisLink(url, timeout_ms=500)
         publisher.know([PUBLISH])
         tasks = [asyncio.create_task(publish(publisher, auditor, c, stop)) for c in CHANNELS]
-        await until(lambda: len(auditor.messages) == len(CHANNELS), "the first messages")
         try:
+            await until(lambda: len(auditor.messages) == len(CHANNELS), "the first messages")
             yield auditor
         finally:
             stop.set()
@@ -312,9 +316,9 @@ async def test_a_master_that_was_replaced_and_does_not_know_it_proves_nothing(
         master = await asyncio.to_thread(sentinels.begin_failover)
         with master.client() as client:
             for number in range(1, 101):
+                begun_s = time.monotonic()
                 client.execute_command("SPUBLISH", CHANNELS[0], number)
-                acknowledged = auditor.acknowledged.setdefault(CHANNELS[0], [])
-                acknowledged.append((number, time.monotonic()))
+                auditor.acknowledge(CHANNELS[0], number, begun_s)
                 await asyncio.sleep(0.005)
         await until(lambda: auditor.open == set(CHANNELS), "every channel to be open", seconds=40)
         await proven_anew(auditor, CHANNELS[0])

@@ -261,9 +261,13 @@ class RedisLink:
     def _retire(self, lane: Lane) -> list[Call]:
         calls = lane.retire()
         del self._lanes[lane.address]
-        task = asyncio.create_task(lane.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        endings = [lane.close()]
+        if fence := self._fences.pop(lane.address, None):
+            endings.append(fence.close())
+        for ending in endings:
+            task = asyncio.create_task(ending)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
         return calls
 
 

@@ -147,10 +147,13 @@ class Subscription:
         for channel in self._subscribed - self._wanted.keys():
             self._subscribed.discard(channel)
             commands.append(("SUNSUBSCRIBE", channel))
+        sent_s = time.monotonic()
+        if commands:  # a node that the slot has left refuses: that is nobody else's error
+            commands.append(("PING", ""))
+            self._asked.append(_Asked((), sent_s, last_of_round=False))
         by_slot: dict[int, list[str]] = {}
         for channel, slot in self._wanted.items():
             by_slot.setdefault(slot, []).append(channel)
-        sent_s = time.monotonic()
         for place, channels in enumerate(by_slot.values(), start=1):
             commands += [("SSUBSCRIBE", name) for name in channels if name not in self._subscribed]
             commands += [("EVAL", GUARD, 1, channels[0]), ("PING", channels[0])]
@@ -187,6 +190,8 @@ class Subscription:
 
     def _judge(self, asked: _Asked, error: Exception | None) -> None:
         """Take note of how a slot is, now that its guard has answered."""
+        if not asked.channels:
+            return
         for channel in asked.channels:
             if error is None and channel in self._subscribed and channel in self._wanted:
                 self._well.append(channel)
