@@ -26,11 +26,11 @@
 --         age_ms       how long ago it happened
 --         ban_ms       how long a ban lasts from then on
 --         gateway      who reports, for the quorum of distinct reporters
---         deadline_ms  when its sender stops waiting and keeps it: nothing is done after that
+--         sent_ms      when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random       0 to 1, for the jitter
 --         origin       {actor, reason, source, trace_id}
 --         now_ms       tests only
--- Returns msgpack: the fields of Verdict (sekring/model.py); the error EXPIRED after the deadline
+-- Returns msgpack: the fields of Verdict (sekring/model.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -39,10 +39,14 @@ local writing = true
 local COOLDOWN_JITTER = 0.1
 local BAN_JITTER = 0.05
 local BAN_JITTER_MAX_MS = 600000
+-- What is under way for longer than this was held up.
+local ON_THE_WAY_MS = 20
 local CONFLICT_MIN_MS, CONFLICT_MAX_MS = 30000, 90000
 
 local random = request.random or 0
 local at = now - (request.age_ms or 0)
+-- A report that was held up on the way is older than it says, and perhaps older than a reset.
+if request.sent_ms and now - request.sent_ms > ON_THE_WAY_MS then at = at - (now - request.sent_ms) end
 
 local function answer(why, tripped)
   save()
@@ -231,9 +235,6 @@ local function fail()
   return answer(request.effect == 'build' and 'build' or 'ignored')
 end
 
-if request.deadline_ms and now > request.deadline_ms then
-  return redis.error_reply('EXPIRED the report came after its deadline')
-end
 settle()
 if is_duplicate() then return answer('duplicate') end
 if is_late() then return answer('late') end

@@ -1,6 +1,7 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -141,16 +142,18 @@ class Breaker:
         name = request.instance_id
         if self._degraded.decides(name):
             return self._degraded.report(request)
+        came_s = time.monotonic()
         try:
             async with self._writing(name):
-                deadline_ms = self._replica.deadline_ms(name)
-                verdict = await self._scripts.report(
-                    structs.replace(request, deadline_ms=deadline_ms)
-                )
+                sent_ms = self._replica.sent_ms(name)
+                verdict = await self._scripts.report(structs.replace(request, sent_ms=sent_ms))
                 if verdict.tripped:
                     await self._durable(name)
         except StoreUnavailable:
-            return self._degraded.report(request)
+            waited_ms = round((time.monotonic() - came_s) * 1000)
+            return self._degraded.report(
+                structs.replace(request, age_ms=request.age_ms + waited_ms)
+            )
         self._replica.note(verdict)
         return verdict
 

@@ -62,17 +62,19 @@ class ReplayQueue:
         *,
         limit: int,
         available: Callable[[int], bool],
+        sent_ms: Callable[[str], int | None],
         counted: Callable[[Verdict], None],
     ) -> None:
         """Hold `limit` entries at most; the oldest one goes when there are more.
 
-        `available` tells whether a partition's Redis can be reached; `counted` is told
-        what Redis says to each report.
+        `available` tells whether a partition's Redis can be reached; `sent_ms` tells the
+        time by an instance's Redis, and `counted` is told what Redis says to a report.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._limit = limit
         self._available = available
+        self._sent_ms = sent_ms
         self._counted = counted
         self._queues = [_Queue() for _ in keyspace.all_partitions()]
         self._size = 0
@@ -181,7 +183,11 @@ class ReplayQueue:
                 aged = structs.replace(said, age_ms=said.age_ms + age_ms)
                 return await self._scripts.permit(aged)
             case ReportRequest():
-                aged_report = structs.replace(said, age_ms=said.age_ms + age_ms)
+                aged_report = structs.replace(
+                    said,
+                    age_ms=said.age_ms + age_ms,
+                    sent_ms=self._sent_ms(said.instance_id),
+                )
                 return await self._scripts.report(aged_report)
             case OfferRequest():
                 left_ms = max(1, said.for_ms - age_ms)

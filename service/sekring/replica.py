@@ -72,18 +72,15 @@ class Replica:
         keyspace: Keyspace,
         *,
         staleness_ms: int,
-        timeout_ms: int,
         changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Begin with nothing known. `changed` is told of every partition in which something is new.
 
-        With a `staleness_ms` of 0 the view is never current enough to answer. A call to Redis is
-        given up after `timeout_ms`.
+        With a `staleness_ms` of 0 the view is never current enough to answer.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
-        self._timeout_ms = timeout_ms
         self._changed = changed
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
@@ -160,12 +157,10 @@ class Replica:
         kind, _, until_ms = refusal.rpartition(" ")
         return kind, int(until_ms)
 
-    def deadline_ms(self, instance_id: str) -> int | None:
-        """Return when a call that begins now is given up, by Redis' clock; `None`: not known."""
+    def sent_ms(self, instance_id: str) -> int | None:
+        """Return the latest that it can be now by Redis' clock; `None` where that is not known."""
         clock = self._partition(instance_id).clock
-        if math.isinf(clock.error_ms):
-            return None
-        return clock.now_ms() + self._timeout_ms + math.ceil(clock.error_ms)
+        return None if math.isinf(clock.error_ms) else clock.now_ms() + math.ceil(clock.error_ms)
 
     def clock_ms(self, instance_id: str) -> int:
         """Return the clock of the instance's Redis, as far as it is known."""

@@ -83,7 +83,7 @@ async def sweep_all(server: RedisServer) -> None:
     """Sweep as a replica does after a change of policy, which makes every instance due."""
     async with store(server) as there:
         await there.policies.change_fleet(PolicyPatch(success_clears=True), Origin())
-        view = Replica(there.scripts, there.keyspace, staleness_ms=0, timeout_ms=1_000)
+        view = Replica(there.scripts, there.keyspace, staleness_ms=0)
         sweep = Sweep(there.scripts, there.reads, there.keyspace, there.policies, view)
         while await sweep.once():
             pass

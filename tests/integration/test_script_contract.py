@@ -84,7 +84,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
             kind="temporary_ban",
             ban_ms=60_000,
             gateway="gw",
-            deadline_ms=2**52,
+            sent_ms=2**52,
         ),
         Verdict,
     ),

@@ -93,7 +93,6 @@ class Runtime:
             self.scripts,
             self.keyspace,
             staleness_ms=settings.staleness_ms,
-            timeout_ms=settings.redis_timeout_ms,
             changed=self.feed.wake,
         )
         self.replay = ReplayQueue(
@@ -101,6 +100,7 @@ class Runtime:
             self.keyspace,
             limit=settings.replay_max,
             available=available,
+            sent_ms=self.replica.sent_ms,
             counted=self.replica.note,
         )
         self.degraded = Degraded(self.replica, self.replay, self.keyspace, available)

@@ -66,9 +66,9 @@ class Instance(Remembered):
         """Report how an attempt, or a live connection, ended."""
         now = self.settle(clock)
         at = now - request.age_ms
-        epoch = self.epoch
+        before = len(self.history)
         why = self._take(request, at, now)
-        opened = self.epoch > epoch and self.state is State.OPEN
+        opened = any(change.after == State.OPEN for change in self.history[before:])
         return Verdict(
             instance_id=self.instance_id,
             counted=why == "counted",

@@ -84,7 +84,7 @@ class ReportRequest(Request, frozen=True, kw_only=True):
     age_ms: int = 0
     ban_ms: int | None = None
     gateway: str | None = None
-    deadline_ms: int | None = None
+    sent_ms: int | None = None
     random: float = msgspec.field(default_factory=random.random)
     origin: Origin | None = None
 

@@ -294,7 +294,7 @@ def unreachable(words: str) -> StoreUnavailable:
 
 
 def _refused(call: Call, error: Exception) -> StoreUnavailable:
-    if isinstance(error, ResponseError) and not str(error).startswith("EXPIRED"):
+    if isinstance(error, ResponseError):
         name = call.script.name if call.script else str(call.command[0])
         _log.error("redis refused a call", call=name, error=str(error))
     return StoreUnavailable(f"Redis refused: {str(error).rstrip('.')}.")
