@@ -28,6 +28,7 @@ return cmsgpack.pack({
   disabled = sums.disabled,
   retry_attempts = sums.retry_attempts,
   failures = sums.failures,
+  failing = sums.failing,
   due = redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, request.limit),
   seq = sums.seq,
   now_ms = now,

@@ -26,6 +26,10 @@ local function policy_in_force(policies, instance_id)
     success_clears = false,
     weights = {},
     min_reporters = 1,
+    fleet_guard = {
+      enabled = true, share = 0.5, min_instances = 100, rate_per_s = 20, burst = 20,
+      ramp_step_ms = 5000, ramp_factor = 2,
+    },
   }
   local stored = redis.call('HMGET', policies, '*', instance_id)
   overlay(policy, stored[1])

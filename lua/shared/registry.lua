@@ -4,12 +4,16 @@ local function retries(of)
   return math.max(0, of.attempts - 1)
 end
 
+-- Causes of an open breaker that mean: it kept failing.
+local FAILED = { failures = true, probe_failed = true }
+
 -- What an instance adds to its partition's totals.
 local function contribution(of)
   local adds = { failures = of.failures, retry_attempts = retries(of) }
   if of.registered_ms > 0 then adds.known = 1 end
   if of.state ~= 'closed' then adds[of.state] = 1 end
   if of.connection ~= '' then adds[of.connection] = 1 end
+  if of.connection ~= 'connected' and (of.failures > 0 or FAILED[of.cause]) then adds.failing = 1 end
   return adds
 end
 

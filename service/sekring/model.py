@@ -240,6 +240,9 @@ class FleetTotals(Struct, frozen=True, kw_only=True):
     disabled: int = 0
     retry_attempts: int = 0
     failures: int = 0
+    #: Instances that are not connected and have failures in the window, or are open because of
+    #: failures: what the fleet guard goes by.
+    failing: int = 0
 
 
 def health_score(*, breakers_open: int, retries: int, failures: int, instances: int) -> int:

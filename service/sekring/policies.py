@@ -3,9 +3,9 @@
 import asyncio
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from sekring.errors import StoreUnavailable
+from sekring.errors import InvalidInput, StoreUnavailable
 from sekring.model import Origin
 from sekring.policy import Policy, PolicyPatch, Source, apply, merge, sources
 from sekring.store.contract import OverrideRequest, PolicyRequest
@@ -84,8 +84,14 @@ class Policies:
         """Lay `patch` over the instance's own policy, which lies over the fleet's.
 
         Raises:
-            InvalidInput: the resulting policy contradicts itself; names the field.
+            InvalidInput: the resulting policy contradicts itself, or `patch` has what only the
+                fleet's policy may have; names the field.
         """
+        if patch.fleet_guard is not UNSET:
+            raise InvalidInput(
+                "fleet_guard is the fleet's alone: set it in the fleet's policy (PUT /v1/policy).",
+                "fleet_guard",
+            )
         for _ in range(_TRIES):
             fleet, own = await asyncio.gather(
                 self._reads.fleet_policy(), self._reads.override(instance_id)

@@ -12,6 +12,8 @@ __all__ = [
     "DAY_MS",
     "Backoff",
     "BackoffPatch",
+    "FleetGuard",
+    "FleetGuardPatch",
     "Policy",
     "PolicyPatch",
     "Source",
@@ -92,6 +94,40 @@ _BackoffJitter = Annotated[
 ]
 
 
+_GuardEnabled = Annotated[bool, Meta(description="Whether the fleet guard may open by itself.")]
+_GuardShare = Annotated[
+    float,
+    Meta(
+        gt=0,
+        le=1,
+        description="Share of instances failing, among those failing or connected, that opens the "
+        "fleet guard (above 0, to 1).",
+    ),
+]
+_GuardMinInstances = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=10_000_000,
+        description="Instances failing or connected below which the fleet guard never opens.",
+    ),
+]
+_GuardRate = Annotated[
+    float,
+    Meta(ge=1, le=100_000, description="Permits a second, fleet-wide, that the ramp begins with."),
+]
+_GuardBurst = Annotated[
+    int, Meta(ge=1, le=100_000, description="Permits that may be given at once after a pause.")
+]
+_GuardStep = Annotated[
+    int,
+    Meta(ge=1_000, le=600_000, description="How long the ramp looks before each change, in ms."),
+]
+_GuardFactor = Annotated[
+    float, Meta(gt=1, le=10, description="Growth of the rate from step to step while it helps.")
+]
+
+
 class Backoff(Struct, frozen=True):
     """The pace that the service recommends between attempts.
 
@@ -103,6 +139,24 @@ class Backoff(Struct, frozen=True):
     factor: _BackoffFactor = 2.0
     cap_ms: _BackoffCap = 20_000
     jitter: _BackoffJitter = 0.2
+
+
+class FleetGuard(Struct, frozen=True):
+    """When the breaker above the instances opens, and how it paces the fleet then.
+
+    A property of the fleet alone: an instance's own policy cannot have it. The defaults serve 200
+    sessions, which are back within 10 s at the first rate, as they do 200,000: doubling every 5 s,
+    the rate passes 1,000/s within half a minute once WhatsApp answers. Below 100 instances it never
+    opens by itself: a handful of broken sessions is no outage.
+    """
+
+    enabled: _GuardEnabled = True
+    share: _GuardShare = 0.5
+    min_instances: _GuardMinInstances = 100
+    rate_per_s: _GuardRate = 20.0
+    burst: _GuardBurst = 20
+    ramp_step_ms: _GuardStep = 5_000
+    ramp_factor: _GuardFactor = 2.0
 
 
 class Policy(Struct, frozen=True):
@@ -120,6 +174,7 @@ class Policy(Struct, frozen=True):
     success_clears: _SuccessClears = False
     weights: _Weights = {}
     min_reporters: _MinReporters = 1
+    fleet_guard: FleetGuard = FleetGuard()
 
 
 class BackoffPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -129,6 +184,18 @@ class BackoffPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     factor: _BackoffFactor | UnsetType = UNSET
     cap_ms: _BackoffCap | UnsetType = UNSET
     jitter: _BackoffJitter | UnsetType = UNSET
+
+
+class FleetGuardPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Any subset of `FleetGuard`."""
+
+    enabled: _GuardEnabled | UnsetType = UNSET
+    share: _GuardShare | UnsetType = UNSET
+    min_instances: _GuardMinInstances | UnsetType = UNSET
+    rate_per_s: _GuardRate | UnsetType = UNSET
+    burst: _GuardBurst | UnsetType = UNSET
+    ramp_step_ms: _GuardStep | UnsetType = UNSET
+    ramp_factor: _GuardFactor | UnsetType = UNSET
 
 
 class PolicyPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -146,12 +213,13 @@ class PolicyPatch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     success_clears: _SuccessClears | UnsetType = UNSET
     weights: _Weights | UnsetType = UNSET
     min_reporters: _MinReporters | UnsetType = UNSET
+    fleet_guard: FleetGuardPatch | UnsetType = UNSET
 
 
 def apply(*patches: PolicyPatch) -> Policy:
     """Return the defaults with `patches` laid over them, the last one on top.
 
-    `backoff` and `weights` are merged entry by entry.
+    `backoff`, `weights` and `fleet_guard` are merged entry by entry.
 
     Raises:
         InvalidInput: two fields contradict each other; names the one to change.

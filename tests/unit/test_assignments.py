@@ -6,7 +6,7 @@ import pytest
 
 from sekring.cli.assignments import fields_in_words, patch_of
 from sekring.errors import InvalidInput
-from sekring.policy import Backoff, Policy
+from sekring.policy import Backoff, FleetGuard, Policy
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,8 @@ def test_nothing_to_set_is_refused() -> None:
 def test_help_describes_every_field() -> None:
     described = fields_in_words()
 
-    names = set(get_type_hints(Policy)) - {"backoff", "weights"}
+    names = set(get_type_hints(Policy)) - {"backoff", "fleet_guard", "weights"}
     names |= {f"backoff.{name}" for name in get_type_hints(Backoff)} | {"weights.KIND"}
+    names |= {f"fleet_guard.{name}" for name in get_type_hints(FleetGuard)}
     assert {line.split()[0] for line in described.splitlines() if line[2] != " "} == names
     assert "[300000, 5 min]" in described

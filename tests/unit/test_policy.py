@@ -11,6 +11,8 @@ from sekring.policy import (
     DAY_MS,
     Backoff,
     BackoffPatch,
+    FleetGuard,
+    FleetGuardPatch,
     Policy,
     PolicyPatch,
     apply,
@@ -33,6 +35,15 @@ def test_the_defaults_are_the_guides() -> None:
         success_clears=False,
         weights={},
         min_reporters=1,
+        fleet_guard=FleetGuard(
+            enabled=True,
+            share=0.5,
+            min_instances=100,
+            rate_per_s=20,
+            burst=20,
+            ramp_step_ms=5_000,
+            ramp_factor=2,
+        ),
     )
 
 
@@ -49,6 +60,7 @@ def test_a_client_that_keeps_the_default_pace_still_trips() -> None:
 def test_a_patch_has_every_field_of_the_policy() -> None:
     assert PolicyPatch.__struct_fields__ == Policy.__struct_fields__
     assert BackoffPatch.__struct_fields__ == Backoff.__struct_fields__
+    assert FleetGuardPatch.__struct_fields__ == FleetGuard.__struct_fields__
 
 
 def test_the_last_patch_lies_on_top() -> None:
@@ -152,6 +164,10 @@ def test_what_is_just_possible_is_taken() -> None:
         ("backoff.cap_ms", 0, DAY_MS),
         ("backoff.jitter", 0, 1),
         ("weights.dns", 0, 1_000),
+        ("fleet_guard.min_instances", 1, 10_000_000),
+        ("fleet_guard.rate_per_s", 1, 100_000),
+        ("fleet_guard.burst", 1, 100_000),
+        ("fleet_guard.ramp_step_ms", 1_000, 600_000),
     ],
 )
 def test_each_figure_has_its_limits(field: str, least: int, most: int) -> None:
@@ -163,9 +179,36 @@ def test_each_figure_has_its_limits(field: str, least: int, most: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "possible", "impossible"),
+    [
+        ("fleet_guard.share", [0.001, 0.5, 1], [0, -0.1, 1.001]),
+        ("fleet_guard.ramp_factor", [1.001, 2, 10], [1, 0.5, 10.001]),
+    ],
+)
+def test_a_share_is_of_something_and_a_ramp_goes_up(
+    field: str, possible: list[float], impossible: list[float]
+) -> None:
+    for value in possible:
+        patch(field, value)
+    for value in impossible:
+        with pytest.raises(msgspec.ValidationError):
+            patch(field, value)
+
+
+def test_the_guards_fields_are_merged_like_the_others() -> None:
+    below = PolicyPatch(fleet_guard=FleetGuardPatch(enabled=False, rate_per_s=5))
+    above = PolicyPatch(fleet_guard=FleetGuardPatch(enabled=True))
+
+    assert apply(below, above).fleet_guard == FleetGuard(enabled=True, rate_per_s=5)
+    assert sources(below, PolicyPatch())["fleet_guard.rate_per_s"] == "global"
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"failure_treshold": 5}',
+        b'{"fleet_guard": {"rate": 5}}',
+        b'{"fleet_guard": true}',
         b'{"backoff": {"base": 1}}',
         b'{"failure_threshold": 1.5}',
         b'{"failure_threshold": "5"}',

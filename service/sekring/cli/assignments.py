@@ -10,11 +10,12 @@ from msgspec import Meta, Struct
 
 from sekring.cli.durations import duration, in_words
 from sekring.errors import InvalidInput
-from sekring.policy import Backoff, Policy
+from sekring.policy import Policy
 
 __all__ = ["fields_in_words", "patch_of"]
 
 _WIDTH = 88
+_NAMES_WIDTH = 25
 
 
 def patch_of(words: Sequence[str]) -> dict[str, Any]:
@@ -64,17 +65,18 @@ def fields_in_words() -> str:
         lines += textwrap.wrap(
             f"{meaning} [{shown}]" if shown else meaning,
             _WIDTH,
-            initial_indent=f"  {name:<19}",
-            subsequent_indent=" " * 21,
+            initial_indent=f"  {name:<{_NAMES_WIDTH}} ",
+            subsequent_indent=" " * (_NAMES_WIDTH + 3),
         )
     return "\n".join(lines)
 
 
 def _fields() -> Iterator[tuple[str, str, str]]:
     for name, default, meaning in _described(Policy()):
-        if name == "backoff":
+        nested = getattr(Policy(), name)
+        if isinstance(nested, Struct):
             yield from (
-                (f"backoff.{inner}", value, text) for inner, value, text in _described(Backoff())
+                (f"{name}.{inner}", value, text) for inner, value, text in _described(nested)
             )
         elif name == "weights":
             yield "weights.KIND", "", meaning

@@ -329,4 +329,6 @@ class Remembered:
             disabled=self.state is State.DISABLED,
             retry_attempts=max(0, self.attempts - 1),
             failures=len(self.window),
+            failing=self.connection != "connected"
+            and (len(self.window) > 0 or self.cause in {"failures", "probe_failed"}),
         )
