@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from sekring.degraded import Degraded
 from sekring.errors import InvalidInput, Refused, StoreUnavailable
+from sekring.guard import Guard
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
 from sekring.outcomes import report_request
 from sekring.policy import Policy
@@ -60,14 +61,19 @@ class Breaker:
         replica: Replica,
         registrar: Registrar,
         degraded: Degraded,
+        guard: Guard,
         *,
         durable: Durable,
     ) -> None:
-        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached."""
+        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached.
+
+        `guard` paces the permits of the whole fleet.
+        """
         self._scripts, self._reads = store
         self._replica = replica
         self._registrar = registrar
         self._degraded = degraded
+        self._guard = guard
         self._durable = durable
 
     async def permit(
@@ -84,10 +90,45 @@ class Breaker:
         `strong` one: Redis' own.
         """
         request = PermitRequest(instance_id=instance_id, build=build, origin=origin)
-        admission = await self._admit(request, strong=strong)
+        if self._guard.is_closed_hint():
+            admission = await self._admit(request, strong=strong)
+        else:
+            admission = await self._paced(request)
         if not admission.permitted:
             _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
         return admission
+
+    async def _paced(self, request: PermitRequest) -> Admission:
+        """Take a permit of the fleet's bucket first, if the instance itself would get one.
+
+        What an instance has waited for its turn counts as its backoff: of that only the rest is
+        left, so that attempts are made at the pace at which they are permitted.
+        """
+        seen = self._replica.admit(request)
+        if seen and not seen.permitted:
+            return seen
+        status = await self.status(request.instance_id)
+        snapshot = status.snapshot
+        if not _would_connect(status):
+            return await self._admit(request, strong=True)
+        pacing = await self._guard.pace()
+        if not pacing.granted:
+            return Admission(
+                instance_id=request.instance_id,
+                permitted=False,
+                epoch=snapshot.epoch,
+                state=snapshot.state,
+                failures=snapshot.failures,
+                retry_after_ms=pacing.retry_after_ms,
+                backoff_ms=0,
+                cause="fleet",
+                degraded=snapshot.degraded,
+            )
+        admission = await self._admit(request, strong=True)
+        if pacing.state is State.CLOSED:
+            return admission
+        waited_ms = snapshot.now_ms - (snapshot.last_failure_at_ms or 0)
+        return structs.replace(admission, backoff_ms=max(0, admission.backoff_ms - waited_ms))
 
     async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
         name = request.instance_id
@@ -242,6 +283,14 @@ class Breaker:
             news = self._degraded.refuse_build(refusal)
         if news:
             _log.error("gateway build refused by WhatsApp", build=build, kind=request.kind)
+
+
+def _would_connect(status: Status) -> bool:
+    """Whether the fleet's bucket concerns it: not if it is refused, or always permitted, anyway."""
+    snapshot = status.snapshot
+    if snapshot.state is State.HALF_OPEN:
+        return snapshot.probes_in_flight < status.policy.probes
+    return snapshot.state is State.CLOSED
 
 
 def _ban_words(done: ResetDone) -> str:

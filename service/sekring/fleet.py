@@ -76,7 +76,7 @@ class Fleet:
         )
         degraded = any(part is self._last[number] for number, part in enumerate(stored))
         self._last = [structs.replace(part, due=()) for part in stored]
-        corrected: list[FleetTotals | PartitionTotals] = [part for part in stored if not part.due]
+        corrected: list[FleetTotals] = [part for part in stored if not part.due]
         behind = [number for number, part in enumerate(stored) if part.due]
         together = max(1, _INSTANCES_AT_ONCE // request.limit)
         for first in range(0, len(behind), together):
@@ -85,7 +85,7 @@ class Fleet:
                 *(self._corrected(number, stored[number], request) for number in some)
             )
         lagging = any(len(part.due) >= request.limit for part in stored)
-        return Totals(_sum(corrected), lagging, degraded)
+        return Totals(FleetTotals.sum(corrected), lagging, degraded)
 
     async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
         """Return up to `limit` instances, all or those in `state`, behind `cursor`.
@@ -226,15 +226,11 @@ class Fleet:
             except StoreUnavailable:
                 break
             if again == stored:
-                accounted = _sum([reading.accounted for reading in readings])
-                effective = _sum([reading.effective for reading in readings])
-                return _combine(_sum([stored]), effective, accounted)
+                accounted = FleetTotals.sum([reading.accounted for reading in readings])
+                effective = FleetTotals.sum([reading.effective for reading in readings])
+                return _combine(FleetTotals.sum([stored]), effective, accounted)
             stored = again
-        return _sum([stored])
-
-
-def _sum(parts: Sequence[FleetTotals | PartitionTotals]) -> FleetTotals:
-    return FleetTotals(**{name: sum(getattr(part, name) for part in parts) for name in _SUMS})
+        return FleetTotals.sum([stored])
 
 
 def _combine(stored: FleetTotals, more: FleetTotals, less: FleetTotals) -> FleetTotals:

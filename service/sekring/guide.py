@@ -22,6 +22,9 @@ class HealthData(Struct, frozen=True, kw_only=True):
     half_open: int
     forced_open: int
     disabled: int
+    #: The fleet guard, and how many permits a second it paces the fleet to (`null`: to none).
+    guard: State
+    guard_rate_per_s: float | None
     #: The replica that answers cannot reach Redis, or has yet to tell it what it took meanwhile.
     degraded: bool
     #: What that replica has yet to tell Redis, and what it had to drop since its start.

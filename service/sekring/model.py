@@ -5,6 +5,7 @@ request's fields by these names and answers with a map of these names (`sekring.
 All times are milliseconds; points in time are milliseconds since 1970 by Redis' clock.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -18,8 +19,10 @@ __all__ = [
     "Failure",
     "Filter",
     "FleetTotals",
+    "GuardState",
     "InstanceId",
     "Origin",
+    "Pacing",
     "Snapshot",
     "State",
     "Transition",
@@ -116,7 +119,8 @@ class Admission(Struct, frozen=True, kw_only=True):
     retry_after_ms: int | None = None
     #: Permitted: how long to wait before connecting. Refused: 0.
     backoff_ms: int
-    #: Why it was refused: `failures`, `probe_failed`, `probing`, `operator`, or a kind.
+    #: Why it was refused: `failures`, `probe_failed`, `probing`, `operator`, a kind, or `fleet`:
+    #: the fleet guard is open, and it was not this instance's turn.
     cause: str | None = None
     #: What the operator said who opened the breaker.
     reason: str | None = None
@@ -202,6 +206,7 @@ class Transition(Struct, frozen=True, kw_only=True):
     #: trip, reopen, recover, half_open, close, reset, force_open, disable, enable, ban,
     #: permanent, conflict, policy; of the fleet (instance `*`): policy, refuse_build, permit_build,
     #: create_webhook, delete_webhook, disable_webhook
+    #: guard_trip, guard_ramp, guard_recover, guard_reset, guard_force_open
     action: str
     before: str = ""
     after: str = ""
@@ -211,6 +216,8 @@ class Transition(Struct, frozen=True, kw_only=True):
     reason: str = ""
     source: str = ""
     trace_id: str = ""
+    #: Of the fleet guard: permits a second from then on.
+    rate_per_s: float | None = None
 
 
 class Filter(Struct, frozen=True):
@@ -243,6 +250,49 @@ class FleetTotals(Struct, frozen=True, kw_only=True):
     #: Instances that are not connected and have failures in the window, or are open because of
     #: failures: what the fleet guard goes by.
     failing: int = 0
+
+    @classmethod
+    def sum(cls, parts: Sequence["FleetTotals"]) -> "FleetTotals":
+        """Add up the sums of several parts of the fleet."""
+        names = FleetTotals.__struct_fields__
+        return FleetTotals(**{name: sum(getattr(part, name) for part in parts) for name in names})
+
+
+class GuardState(Struct, frozen=True, kw_only=True):
+    """The fleet guard, as it was evaluated last."""
+
+    #: `closed`; `open`: permits are paced at the first rate; `half_open`: the ramp;
+    #: `forced_open`: an operator's, paced at the first rate.
+    state: State = State.CLOSED
+    #: Why it is not closed: `failures` or `operator`.
+    cause: str = ""
+    reason: str = ""
+    #: Grows with every change of state or rate.
+    epoch: int = 0
+    since_ms: int = 0
+    #: Forced open: when the ramp begins. Closed by a reset: until then it does not open by itself.
+    #: 0: no such time.
+    until_ms: int = 0
+    #: Permits a second now, fleet-wide; 0 while closed.
+    rate_per_s: float = 0.0
+    #: When the present step of the ramp began, what the bucket gave and refused since, and how
+    #: many instances were connected and failing then.
+    step_ms: int = 0
+    granted: int = 0
+    refused: int = 0
+    connected: int = 0
+    failing: int = 0
+
+
+class Pacing(Struct, frozen=True, kw_only=True):
+    """What the fleet's bucket says to one permit."""
+
+    granted: bool
+    #: The guard's; while it is closed everything is granted.
+    state: State
+    rate_per_s: float
+    #: Refused: when to ask again, spread by chance over all who were refused.
+    retry_after_ms: int
 
 
 def health_score(*, breakers_open: int, retries: int, failures: int, instances: int) -> int:

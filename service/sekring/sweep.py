@@ -4,6 +4,8 @@ Nothing depends on it for being right: every script settles its instance first, 
 for what is due. It makes recoveries appear in the feed when they happen, keeps the corrections few,
 gives a partition the fleet's policy that missed it, and has the replica's view read anew where
 Redis has lost what it shows. Every replica sweeps; settling an instance twice changes nothing.
+
+With the sums that a sweep reads it has the fleet guard evaluated.
 """
 
 import asyncio
@@ -15,6 +17,8 @@ from collections.abc import Sequence
 import structlog
 
 from sekring.errors import SekringError
+from sekring.guard import Guard
+from sekring.model import FleetTotals
 from sekring.policies import Policies
 from sekring.replica import Replica
 from sekring.store.contract import SettleRequest, TotalsRequest
@@ -48,10 +52,13 @@ class Sweep:
         reads: Reads,
         keyspace: Keyspace,
         policies: Policies,
+        *,
         replica: Replica,
+        guard: Guard,
     ) -> None:
         """Prepare; `run` does it."""
         self._replica = replica
+        self._guard = guard
         self._scripts = scripts
         self._reads = reads
         self._keyspace = keyspace
@@ -82,6 +89,7 @@ class Sweep:
         )
         for number, totals in enumerate(partitions):
             self._replica.compare(number, totals, seen[number], sent_s)
+        await self._guard.evaluate(FleetTotals.sum(partitions))
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
         if len({totals.policy_version for totals in partitions}) > 1:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from sekring.model import PATTERN_END, InstanceId, Snapshot, State, Transition, Why
-from sekring.policy import Policy, PolicyPatch, Source
+from sekring.policy import FleetGuard, Policy, PolicyPatch, Source
 from sekring.taxonomy import Kind, Protocol
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "ForceAnswer",
     "ForceBody",
     "GapNotice",
+    "GuardAnswer",
+    "GuardResetBody",
     "InstancePage",
     "Outcome",
     "OutcomeBody",
@@ -227,7 +229,7 @@ class GapNotice(Struct, frozen=True, kw_only=True):
 
 
 class TransitionList(Struct, frozen=True, kw_only=True):
-    """An instance's latest transitions, newest first."""
+    """The latest transitions of an instance, or of the fleet guard (`*`), newest first."""
 
     instance_id: str
     transitions: list[Transition]
@@ -292,6 +294,41 @@ class ForceAnswer(Struct, frozen=True, kw_only=True):
     epoch: int
     #: `null`: until a reset.
     remaining_ms: int | None
+
+
+class GuardResetBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the fleet guard is closed by hand."""
+
+    reason: Reason
+
+
+class GuardAnswer(Struct, frozen=True, kw_only=True):
+    """The fleet guard. Times are ms since 1970 by Redis' clock."""
+
+    #: `closed`; `open`: permits are paced at the first rate; `half_open`: the ramp;
+    #: `forced_open`: an operator's, paced at the first rate.
+    state: State
+    #: Why it is not closed: `failures` or `operator`.
+    cause: str | None
+    #: What the operator said who opened it.
+    reason: str | None
+    #: Grows with every change of state or rate.
+    epoch: int
+    #: Since when it is in this state; `null` if it never opened.
+    since_ms: int | None
+    #: Forced open: when the ramp begins. Closed by a reset: until then it does not open by itself.
+    until_ms: int | None
+    #: Permits a second now, for the whole fleet; `null` while closed.
+    rate_per_s: float | None
+    #: What was permitted, and refused until later, in the present step of the ramp.
+    granted: int
+    refused: int
+    #: The sums that it goes by, as of now.
+    failing: int
+    connected: int
+    known: int
+    #: Its part of the fleet's policy.
+    policy: FleetGuard
 
 
 class PolicyAnswer(Struct, frozen=True, kw_only=True):

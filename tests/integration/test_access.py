@@ -27,6 +27,8 @@ NEEDED = {
     "getPolicy": Role.VIEWER,
     "getInstancePolicy": Role.VIEWER,
     "listBuilds": Role.VIEWER,
+    "getGuard": Role.VIEWER,
+    "getGuardHistory": Role.VIEWER,
     "askPermit": Role.GATEWAY,
     "reportOutcome": Role.GATEWAY,
     "reportOutcomes": Role.GATEWAY,
@@ -45,6 +47,8 @@ NEEDED = {
     "createWebhook": Role.OPERATOR,
     "deleteWebhook": Role.OPERATOR,
     "testWebhook": Role.OPERATOR,
+    "tripGuard": Role.OPERATOR,
+    "resetGuard": Role.OPERATOR,
 }
 
 #: From the least to the most.

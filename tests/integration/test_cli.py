@@ -516,6 +516,7 @@ def test_health_has_the_guides_figures_and_exits_0_however_the_fleet_is(
         "Breakers open 2 (1 forced by an operator)",
         "Breakers half-open 0",
         "Breakers disabled 0",
+        "Fleet guard closed",
         "Recent failures 15",
         "Retry attempts 0",
     ]

@@ -119,7 +119,7 @@ def test_every_operation_is_named_and_explained(document: Document) -> None:
     found = operations(document)
     names = [operation.name for operation in found]
 
-    assert len(names) == len(set(names)) >= 23
+    assert len(names) == len(set(names)) >= 27
     for operation in found:
         assert operation.name.isidentifier(), operation
         assert operation.described["summary"], operation.name
@@ -233,6 +233,7 @@ def test_every_example_of_a_body_is_accepted(client: Client, document: Document)
 
 def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
     client.call("changePolicy", {"failure_threshold": 15, "probes": 0, "cooldown_ms": 600_000})
+    its_fleet_is_guarded(client)
     it_fails_and_trips(client)
     it_is_banned(client)
     it_connects_and_is_replaced(client)
@@ -248,6 +249,17 @@ def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
 
 def report(client: Client, kind: str, **fields: object) -> Any:
     return client.call("reportOutcome", {"outcome": "failure", "kind": kind, **fields}).json()
+
+
+def its_fleet_is_guarded(client: Client) -> None:
+    body = {"reason": "WhatsApp announces an outage", "for_ms": 60_000}
+    assert client.call("tripGuard", body).json()["state"] == "forced_open"
+    guard = client.call("getGuard").json()
+    assert guard["rate_per_s"] == guard["policy"]["rate_per_s"]
+    assert client.call("health").json()["data"]["guard"] == "forced_open"
+    assert client.call("resetGuard", {"reason": "it was none"}).json()["state"] == "closed"
+    assert client.call("getGuardHistory").json()["transitions"][0]["action"] == "guard_reset"
+    assert client.call("health").json()["data"]["guard_rate_per_s"] is None
 
 
 def it_fails_and_trips(client: Client) -> None:

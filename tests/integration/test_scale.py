@@ -19,6 +19,7 @@ import pytest
 import redis
 from msgspec import structs
 
+from sekring.guard import Guard
 from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
@@ -83,8 +84,14 @@ async def sweep_all(server: RedisServer) -> None:
     """Sweep as a replica does after a change of policy, which makes every instance due."""
     async with store(server) as there:
         await there.policies.change_fleet(PolicyPatch(success_clears=True), Origin())
-        view = Replica(there.scripts, there.keyspace, staleness_ms=0)
-        sweep = Sweep(there.scripts, there.reads, there.keyspace, there.policies, view)
+        sweep = Sweep(
+            there.scripts,
+            there.reads,
+            there.keyspace,
+            there.policies,
+            replica=Replica(there.scripts, there.keyspace, staleness_ms=0),
+            guard=Guard(there.scripts, there.reads),
+        )
         while await sweep.once():
             pass
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Struct, structs
 
-from sekring.model import Admission, Origin, Snapshot, Verdict
+from sekring.model import Admission, GuardState, Origin, Pacing, Snapshot, Verdict
 from sekring.policy import Policy
 from sekring.store import contract
 from sekring.store.assemble import assemble, read, script_names
@@ -22,9 +22,12 @@ from sekring.store.contract import (
     DisableRequest,
     DisableWebhookRequest,
     Forced,
+    GuardChange,
+    GuardRequest,
     KeyspaceClaim,
     OfferRequest,
     OverrideRequest,
+    PaceRequest,
     PartitionTotals,
     PartitionView,
     PermitRequest,
@@ -34,12 +37,14 @@ from sekring.store.contract import (
     ReleaseWebhookRequest,
     ReportRequest,
     ResetDone,
+    ResetGuardRequest,
     ResetRequest,
     SettleRequest,
     SnapshotRequest,
     Tail,
     TailRequest,
     TotalsRequest,
+    TripGuardRequest,
     TripRequest,
     ViewRequest,
     WebhookClaim,
@@ -73,6 +78,8 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
         Admission,
     ),
     "disable_webhook": (DisableWebhookRequest(id="w", token=1, definition="{}"), None),
+    "guard": (GuardRequest(failing=1, connected=1), GuardChange),
+    "pace": (PaceRequest(), Pacing),
     "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=1), None),
     "release_webhook": (ReleaseWebhookRequest(owner="r", token=1), None),
     "report": (
@@ -89,6 +96,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
         Verdict,
     ),
     "reset": (ResetRequest(instance_id=ID), ResetDone),
+    "reset_guard": (ResetGuardRequest(origin=Origin()), GuardChange),
     "set_override": (OverrideRequest(instance_id=ID, version=0), None),
     "set_policy": (PolicyRequest(policy='{"version":1,"patch":{}}', version=1), None),
     "settle": (SettleRequest(instance_id=ID), None),
@@ -97,6 +105,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "totals": (TotalsRequest(limit=10), PartitionTotals),
     "trip": (TripRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
     "view": (ViewRequest(), PartitionView),
+    "trip_guard": (TripGuardRequest(for_ms=1, origin=Origin()), GuardChange),
 }
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
@@ -248,7 +257,7 @@ def assert_fields(answer: dict[str, Any], reply: type[Struct]) -> None:
     assert set(answer) <= set(reply.__struct_fields__) - PYTHONS
     required = {field.name for field in structs.fields(reply) if field.required}
     assert required <= set(answer)
-    inner: dict[str, type[Struct]] = {"snapshot": Snapshot, "policy": Policy}
+    inner: dict[str, type[Struct]] = {"snapshot": Snapshot, "policy": Policy, "guard": GuardState}
     for field in set(inner) & set(answer):
         assert_fields(answer[field], inner[field])
 
@@ -279,6 +288,7 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
     built = [*keyspace.instance(ID), keyspace.history(ID), keyspace.keyspace()]
     built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
+    built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
     built += [
         getattr(keyspace, name)(0)
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)

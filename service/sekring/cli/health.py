@@ -55,6 +55,7 @@ def _facts(figures: HealthData) -> list[tuple[str, str]]:
         ("Breakers open", refusing),
         ("Breakers half-open", f"{figures.half_open:,}"),
         ("Breakers disabled", f"{figures.disabled:,}"),
+        ("Fleet guard", _guard(figures)),
         ("Recent failures", f"{figures.total_recent_failures:,}"),
         ("Retry attempts", f"{figures.total_retry_attempts:,}"),
         *_waiting(figures),
@@ -68,3 +69,9 @@ def _waiting(figures: HealthData) -> list[tuple[str, str]]:
     if figures.dropped_reports:
         waiting.append(("Dropped since start", f"{figures.dropped_reports:,}"))
     return waiting
+
+
+def _guard(figures: HealthData) -> str:
+    if figures.guard_rate_per_s is None:
+        return figures.guard
+    return f"{figures.guard}: {figures.guard_rate_per_s:,g} permits a second"

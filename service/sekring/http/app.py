@@ -19,6 +19,7 @@ from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
 from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
+from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> Litestar:
             Builds,
             Events,
             WebhookRoutes,
+            GuardRoutes,
             Probes,
             Login,
             Assets,

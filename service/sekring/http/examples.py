@@ -11,13 +11,14 @@ from msgspec import structs
 
 from sekring.guide import Health, HealthData, ResetDone, Status, StatusData
 from sekring.model import Admission, Failure, Snapshot, State, Transition, Verdict
-from sekring.policy import Policy, PolicyPatch, sources
+from sekring.policy import FleetGuard, Policy, PolicyPatch, sources
 from sekring.wire import (
     BatchAnswer,
     BatchResult,
     BuildList,
     Delivery,
     ForceAnswer,
+    GuardAnswer,
     InstancePage,
     PolicyAnswer,
     Problem,
@@ -38,8 +39,13 @@ __all__ = [
     "BUILDS",
     "DISABLED",
     "EVENTS",
+    "FLEET_POLICY",
     "FORCE",
     "FORCED",
+    "GUARD",
+    "GUARD_HISTORY",
+    "GUARD_RESET",
+    "GUARD_TRIP",
     "GUIDE_RESET",
     "HEALTH",
     "HISTORY",
@@ -184,6 +190,37 @@ IN_FORCE = PolicyAnswer(
     sources=sources(PolicyPatch(failure_threshold=10), PolicyPatch()),
     version=1,
 )
+GUARD = GuardAnswer(
+    state=State.HALF_OPEN,
+    cause="failures",
+    reason=None,
+    epoch=_EPOCH + 305_000,
+    since_ms=_EPOCH + 300_000,
+    until_ms=None,
+    rate_per_s=80.0,
+    granted=212,
+    refused=1_408,
+    failing=18_730,
+    connected=1_270,
+    known=20_000,
+    policy=FleetGuard(),
+)
+GUARD_HISTORY = TransitionList(
+    instance_id="*",
+    transitions=[
+        Transition(
+            id=f"{_EPOCH}-0",
+            instance_id="*",
+            at_ms=_EPOCH,
+            action="guard_trip",
+            before="closed",
+            after="open",
+            epoch=_EPOCH,
+            cause="failures",
+            rate_per_s=20.0,
+        )
+    ],
+)
 BUILDS = BuildList([RefusedBuildItem("neonize/0.5.1", "client_outdated", _EPOCH + 21_600_000)])
 
 _HOOK = WebhookItem(
@@ -230,6 +267,8 @@ HEALTH = Health(
         half_open=0,
         forced_open=0,
         disabled=0,
+        guard=State.CLOSED,
+        guard_rate_per_s=None,
         degraded=False,
         queued_reports=0,
         dropped_reports=0,
@@ -323,9 +362,20 @@ WEBHOOK = [
     ),
     Example(summary="Everything", value={"url": "http://localhost:9000/events"}),
 ]
+GUARD_TRIP = [
+    Example(
+        summary="For a quarter of an hour",
+        value={"reason": "WhatsApp announces an outage", "for_ms": 900_000},
+    )
+]
+GUARD_RESET = [Example(summary="With a reason", value={"reason": "the proxy was at fault"})]
 POLICY = [
     Example(summary="Stricter", value={"failure_threshold": 10}),
     Example(summary="Probing, growing", value={"probes": 1, "cooldown_factor": 2.0}),
+]
+FLEET_POLICY = [
+    *POLICY,
+    Example(summary="A large fleet", value={"fleet_guard": {"rate_per_s": 100, "burst": 100}}),
 ]
 
 

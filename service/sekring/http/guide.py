@@ -1,5 +1,7 @@
 """The guide's routes, wire-compatible: existing clients and scripts go on unchanged."""
 
+import asyncio
+
 from litestar import Controller, get
 
 from sekring.guide import GuideError, Health, HealthData, Status, StatusData
@@ -29,7 +31,7 @@ class Guide(Controller):
     )
     async def health(self, runtime: Runtime) -> Health:
         """Return exact sums over all instances; the cost does not grow with their number."""
-        fleet = await runtime.fleet.totals()
+        fleet, guard = await asyncio.gather(runtime.fleet.totals(), runtime.guard.state())
         totals = fleet.sums
         refusing = totals.open + totals.forced_open
         data = HealthData(
@@ -49,6 +51,8 @@ class Guide(Controller):
             half_open=totals.half_open,
             forced_open=totals.forced_open,
             disabled=totals.disabled,
+            guard=guard.state,
+            guard_rate_per_s=guard.rate_per_s or None,
             degraded=fleet.degraded or runtime.degraded.partitions > 0,
             queued_reports=runtime.replay.waiting,
             dropped_reports=runtime.replay.dropped,

@@ -6,7 +6,7 @@ from litestar import Controller, Request, delete, get, put
 from litestar.params import Body, Parameter
 
 from sekring.http.bodies import JsonBody
-from sekring.http.examples import BUILDS, IN_FORCE, POLICY, documented
+from sekring.http.examples import BUILDS, FLEET_POLICY, IN_FORCE, POLICY, documented
 from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
@@ -52,7 +52,7 @@ class PolicyRoutes(Controller):
         self,
         request: Request[Any, Any, Any],
         runtime: Runtime,
-        data: Annotated[PolicyPatch, Body(examples=POLICY)],
+        data: Annotated[PolicyPatch, Body(examples=FLEET_POLICY)],
     ) -> PolicyAnswer:
         """Send any subset of the fields; the others stay as they are."""
         return _answer(await runtime.policies.change_fleet(data, origin_of(request)))

@@ -19,6 +19,7 @@ from sekring.delivery import Delivery
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
+from sekring.guard import Guard
 from sekring.policies import Policies
 from sekring.post import Poster
 from sekring.redisurl import RedisUrl
@@ -107,11 +108,13 @@ class Runtime:
         self.registrar = Registrar(
             self.scripts, registered=self.replica.end_write, failed=self.degraded.register
         )
+        self.guard = Guard(self.scripts, self.reads)
         self.breaker = Breaker(
             (self.scripts, self.reads),
             self.replica,
             self.registrar,
             self.degraded,
+            self.guard,
             durable=self._durable,
         )
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
@@ -119,7 +122,14 @@ class Runtime:
         self._push = PushChannel(
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
-        self.sweep = Sweep(self.scripts, self.reads, self.keyspace, self.policies, self.replica)
+        self.sweep = Sweep(
+            self.scripts,
+            self.reads,
+            self.keyspace,
+            self.policies,
+            replica=self.replica,
+            guard=self.guard,
+        )
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
         self.poster = Poster(settings.webhook_timeout_ms)

@@ -11,7 +11,7 @@ import secrets
 import msgspec
 from msgspec import Struct
 
-from sekring.model import FleetTotals, Origin, Snapshot, State
+from sekring.model import FleetTotals, GuardState, Origin, Snapshot, State
 from sekring.policy import Policy
 from sekring.taxonomy import Effect
 
@@ -26,9 +26,12 @@ __all__ = [
     "DisableWebhookRequest",
     "Facts",
     "Forced",
+    "GuardChange",
+    "GuardRequest",
     "KeyspaceClaim",
     "OfferRequest",
     "OverrideRequest",
+    "PaceRequest",
     "PartitionTotals",
     "PartitionView",
     "PermitRequest",
@@ -39,12 +42,14 @@ __all__ = [
     "ReportRequest",
     "Request",
     "ResetDone",
+    "ResetGuardRequest",
     "ResetRequest",
     "SettleRequest",
     "SnapshotRequest",
     "Tail",
     "TailRequest",
     "TotalsRequest",
+    "TripGuardRequest",
     "TripRequest",
     "ViewRequest",
     "WebhookClaim",
@@ -173,6 +178,32 @@ class TotalsRequest(Request, frozen=True, kw_only=True):
 
 class ViewRequest(Request, frozen=True, kw_only=True):
     """`lua/view.lua`."""
+
+
+class GuardRequest(Request, frozen=True, kw_only=True):
+    """`lua/guard.lua`."""
+
+    failing: int
+    connected: int
+
+
+class PaceRequest(Request, frozen=True, kw_only=True):
+    """`lua/pace.lua`."""
+
+    random: float = msgspec.field(default_factory=random.random)
+
+
+class TripGuardRequest(Request, frozen=True, kw_only=True):
+    """`lua/trip_guard.lua`."""
+
+    for_ms: int | None = None
+    origin: Origin | None = None
+
+
+class ResetGuardRequest(Request, frozen=True, kw_only=True):
+    """`lua/reset_guard.lua`."""
+
+    origin: Origin | None = None
 
 
 class ClaimRequest(Request, frozen=True, kw_only=True):
@@ -354,6 +385,15 @@ class Announcement(Struct, frozen=True, kw_only=True):
     epoch: int = 0
     #: `None`: the instance is plainly closed.
     facts: Facts | None = None
+
+
+class GuardChange(Struct, frozen=True, kw_only=True):
+    """The fleet guard after a call, and what that very call changed."""
+
+    was: State
+    #: The transition (see `Transition.action`); `None` if there was none.
+    action: str | None = None
+    guard: GuardState
 
 
 class KeyspaceClaim(Struct, frozen=True, kw_only=True):

@@ -51,6 +51,7 @@ _PARTITION_KINDS = (
 )
 #: Written to see whether what was written before it has reached the replicas.
 _FENCE = KeyKind("fence", "string", FENCE_MS)
+_GUARD = KeyKind("guard", "hash", 2 * _DAY_MS)
 _BUILDS = KeyKind("builds", "hash", _DAY_MS)
 #: Those of the webhooks, all in partition 0. What a state says is worth nothing once the streams
 #: that it has places in are gone, and those live for 7 days after their last entry.
@@ -67,6 +68,7 @@ KEY_KINDS: tuple[KeyKind, ...] = (
     *_INSTANCE_KINDS,
     *_PARTITION_KINDS,
     _FENCE,
+    _GUARD,
     _BUILDS,
     *_WEBHOOK_KINDS,
     _KEYSPACE,
@@ -138,6 +140,18 @@ class Keyspace(Struct, frozen=True):
     def builds(self, partition: int) -> str:
         """Return the hash of refused gateway builds."""
         return f"{self._tag(partition)}:builds"
+
+    def guard(self) -> list[str]:
+        """Return KEYS 1-4 of every script that works on the fleet guard: all in partition 0.
+
+        Its history has the name `*`, which no instance can have.
+        """
+        tag = self._tag(0)
+        return [f"{tag}:guard", f"{tag}:policies", f"{tag}:events", self.guard_history()]
+
+    def guard_history(self) -> str:
+        """Return the stream of the fleet guard's own transitions."""
+        return f"{self._tag(0)}:history:*"
 
     def webhooks(self) -> str:
         """Return the hash of webhooks as defined."""

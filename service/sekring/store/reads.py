@@ -5,7 +5,7 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from sekring.model import Transition
+from sekring.model import GuardState, Transition
 from sekring.policy import PolicyPatch
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
@@ -64,10 +64,18 @@ class Reads:
 
     async def history(self, instance_id: str, limit: int) -> list[Transition]:
         """Return an instance's latest transitions, newest first."""
-        found = await self._link.read(
-            "XREVRANGE", self._keyspace.history(instance_id), "+", "-", "COUNT", limit
-        )
-        return [_transition(entry) for entry in _list(found)]
+        return await self._transitions(self._keyspace.history(instance_id), limit)
+
+    async def guard(self) -> GuardState:
+        """Return the fleet guard as it was evaluated last."""
+        found = _list(await self._link.read("HGETALL", self._keyspace.guard()[0]))
+        flat = [_text(item) for item in found]
+        named = dict(zip(flat[::2], flat[1::2], strict=True))
+        return msgspec.convert(named, GuardState, strict=False)
+
+    async def guard_history(self, limit: int) -> list[Transition]:
+        """Return the fleet guard's latest transitions, newest first."""
+        return await self._transitions(self._keyspace.guard_history(), limit)
 
     async def refused_builds(self) -> list[RefusedBuildItem]:
         """Return the gateway builds that were refused and whose refusal may still last."""
@@ -78,6 +86,10 @@ class Reads:
             kind, _, until_ms = refusal.rpartition(" ")
             refused.append(RefusedBuildItem(build, kind, int(until_ms)))
         return refused
+
+    async def _transitions(self, stream: str, limit: int) -> list[Transition]:
+        found = await self._link.read("XREVRANGE", stream, "+", "-", "COUNT", limit)
+        return [_transition(entry) for entry in _list(found)]
 
     async def _policy(self, key: str, field: str) -> StoredPolicy:
         raw = await self._link.read("HGET", key, field)

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
-from sekring.model import Admission, Verdict
+from sekring.model import Admission, Pacing, Verdict
 from sekring.store.assemble import assemble, script_names
 from sekring.store.contract import (
     AdvanceWebhookRequest,
@@ -18,9 +18,12 @@ from sekring.store.contract import (
     DisableRequest,
     DisableWebhookRequest,
     Forced,
+    GuardChange,
+    GuardRequest,
     KeyspaceClaim,
     OfferRequest,
     OverrideRequest,
+    PaceRequest,
     PartitionTotals,
     PartitionView,
     PermitRequest,
@@ -31,12 +34,14 @@ from sekring.store.contract import (
     ReportRequest,
     Request,
     ResetDone,
+    ResetGuardRequest,
     ResetRequest,
     SettleRequest,
     SnapshotRequest,
     Tail,
     TailRequest,
     TotalsRequest,
+    TripGuardRequest,
     TripRequest,
     ViewRequest,
     WebhookClaim,
@@ -183,6 +188,22 @@ class Scripts:
             self._keyspace.builds(partition),
         ]
         return await self._run("view", keys, request, PartitionView, self._bulk)
+
+    async def guard(self, request: GuardRequest) -> GuardChange:
+        """Evaluate the fleet guard on the fleet's sums."""
+        return await self._run("guard", self._keyspace.guard(), request, GuardChange, self._bulk)
+
+    async def pace(self, request: PaceRequest) -> Pacing:
+        """Take one permit from the fleet's bucket."""
+        return await self._run("pace", self._keyspace.guard()[:2], request, Pacing)
+
+    async def trip_guard(self, request: TripGuardRequest) -> GuardChange:
+        """Open the fleet guard."""
+        return await self._run("trip_guard", self._keyspace.guard(), request, GuardChange)
+
+    async def reset_guard(self, request: ResetGuardRequest) -> GuardChange:
+        """Close the fleet guard."""
+        return await self._run("reset_guard", self._keyspace.guard(), request, GuardChange)
 
     async def claim_keyspace(self, request: ClaimRequest) -> KeyspaceClaim:
         """Fix the partition count at the first use, and tell it ever after."""
