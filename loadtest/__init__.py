@@ -1,1 +1,1 @@
-"""Speed and scale, measured."""
+"""Speed, scale and scenarios under load: run by hand, results in `loadtest/results`."""

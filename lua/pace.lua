@@ -13,10 +13,10 @@
 
 local GUARD, POLICIES = KEYS[1], KEYS[2]
 
--- The refused return over a time in which the bucket gives this part of them a permit, so that it
--- stays in demand without being stormed itself.
-local RETURNS = 16
-local SPREAD_MIN_MS, SPREAD_MAX_MS = 1000, 30000
+-- The refused are told to return so that about this many ask for each permit: the bucket stays in
+-- demand without being stormed itself. No longer than the last figure, or a ramp would wait for them.
+local ASKING = 4
+local RETURN_MIN_MS, RETURN_MAX_MS = 1000, 60000
 
 local record = redis.call('HMGET', GUARD, 'state', 'rate_per_s', 'tat_ms', 'step_ms', 'granted', 'refused', 'failing')
 local state = record[1]
@@ -38,9 +38,9 @@ end
 
 if wait_ms > 0 then
   redis.call('HSET', GUARD, 'refused', refused + 1)
-  local spread_ms = 1000 * math.max(failing, refused) / (RETURNS * rate)
-  spread_ms = math.min(math.max(spread_ms, SPREAD_MIN_MS), SPREAD_MAX_MS)
-  return answer(false, math.ceil(wait_ms) + math.floor((request.random or 0) * spread_ms))
+  local return_ms = 1000 * math.max(failing, refused) / (ASKING * rate)
+  return_ms = math.min(math.max(return_ms, RETURN_MIN_MS), RETURN_MAX_MS)
+  return answer(false, math.ceil(wait_ms) + math.floor(return_ms * (1 + request.random) / 2))
 end
 redis.call('HSET', GUARD, 'tat_ms', tat_ms + interval_ms, 'granted', granted + 1)
 return answer(true, 0)

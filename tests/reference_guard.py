@@ -109,8 +109,8 @@ class FleetGuard:
         if wait > 0:
             self.step.refused += 1
             waiting = max(self.step.failing, self.step.refused - 1)
-            spread = min(max(1000 * waiting / (16 * self.bucket.rate), 1_000), 30_000)
-            retry_after = math.ceil(wait) + math.floor(chance * spread)
+            back_in = min(max(1000 * waiting / (4 * self.bucket.rate), 1_000), 60_000)
+            retry_after = math.ceil(wait) + math.floor(back_in * (1 + chance) / 2)
         else:
             self.step.granted += 1
             self.bucket.take(now)

@@ -1,0 +1,70 @@
+"""Virtual time: the service's own code and scripts, on a real server, minutes in a second.
+
+A script reads the server's clock unless its request names the time, which only tests do. `AtTime`
+stands between the service and the server and names it in every request.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+import redis
+
+from sekring.store.scripts import Script
+
+__all__ = ["NOW_MS", "AtTime", "together"]
+
+#: The virtual time of whoever runs, in ms since 1970.
+NOW_MS: ContextVar[int] = ContextVar("NOW_MS")
+
+
+class AtTime:
+    """Runs scripts at the caller's virtual time; calls of one loop tick share a round trip."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        """Run them through `client`, blocking: nothing else is to be done meanwhile."""
+        self._client = client
+        self._digests: dict[str, str] = {}
+        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
+
+    def know(self, scripts: Sequence[Script]) -> None:
+        """Load the scripts."""
+        for script in scripts:
+            if script.name not in self._digests:
+                self._digests[script.name] = self._client.script_load(script.text)
+
+    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+        """Run `script` at the present virtual time."""
+        fields = msgspec.msgpack.decode(request)
+        fields["now_ms"] = NOW_MS.get()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[object] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._send)
+        command = (
+            "EVALSHA", self._digests[script.name], len(keys), *keys, msgspec.msgpack.encode(fields),
+        )  # fmt: skip
+        self._waiting.append((command, answer))
+        return await answer
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command, _ in waiting:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
+                answer.set_result(reply)
+
+
+async def together(
+    calls: Sequence[tuple[int, Callable[[], Coroutine[Any, Any, None]]]],
+) -> None:
+    """Make calls that happen at (almost) the same time, each at its own, in this order."""
+
+    async def at(now_ms: int, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        NOW_MS.set(now_ms)  # of this task alone
+        await call()
+
+    await asyncio.gather(*(asyncio.create_task(at(now_ms, call)) for now_ms, call in calls))
