@@ -4,7 +4,7 @@ from pathlib import Path
 from subprocess import run
 from sys import executable
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
@@ -64,6 +64,6 @@ def test_everybody_is_back_in_the_end(results: Results) -> None:
 
 
 def test_the_plot_has_a_curve_for_each(folder: Path) -> None:
-    svg = ElementTree.parse(folder / "storm.svg")  # noqa: S314 - our own
+    svg = ET.parse(folder / "storm.svg")  # noqa: S314 - our own
     curves = svg.findall("{http://www.w3.org/2000/svg}polyline")
     assert len(curves) == 2 * 3
