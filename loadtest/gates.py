@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from loadtest.virtual import AtTime
 from sekring.breaker import Breaker
-from sekring.guard import Guard
+from sekring.http.decisions import Decisions
 from sekring.model import Origin, Transition
 from sekring.policies import Policies
 from sekring.policy import FleetGuard, FleetGuardPatch, PolicyPatch
@@ -91,11 +91,29 @@ class SekringGate:
         self._scripts = Scripts(AtTime(client), self._keyspace)
         self._reads = Reads(link, self._keyspace)
         self._policies = Policies(self._scripts, self._reads, self._keyspace)
-        self._guards = [Guard(self._scripts, self._reads) for _ in range(self.REPLICAS)]
-        self._breakers = [Breaker(self._scripts, self._reads, guard) for guard in self._guards]
+        self._replicas = [
+            # Without a view: its time is not virtual.
+            Decisions(
+                self._scripts,
+                self._reads,
+                self._keyspace,
+                staleness_ms=0,
+                replay_max=1,
+                available=lambda _: True,
+                durable=_durable,
+            )
+            for _ in range(self.REPLICAS)
+        ]
         self._sweeps = [
-            Sweep(self._scripts, self._reads, self._keyspace, self._policies, guard)
-            for guard in self._guards
+            Sweep(
+                self._scripts,
+                self._reads,
+                self._keyspace,
+                self._policies,
+                replica=one.replica,
+                guard=one.guard,
+            )
+            for one in self._replicas
         ]
 
     @property
@@ -135,10 +153,14 @@ class SekringGate:
 
     async def guard_history(self) -> list[Transition]:
         """Return what the guard did, oldest first."""
-        return (await self._guards[0].history(100))[::-1]
+        return (await self._replicas[0].guard.history(100))[::-1]
 
     def _breaker(self, session: int) -> Breaker:
-        return self._breakers[session % self.REPLICAS]
+        return self._replicas[session % self.REPLICAS].breaker
+
+
+async def _durable(_: str) -> None:
+    """Do nothing: the server has no replicas."""
 
 
 def _name(session: int) -> str:

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoded = msgspec.json.encode(results)
     (options.results / "storm.json").write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
     (options.results / "storm.svg").write_text(_plot(storm, runs))
-    print(_table(runs))  # noqa: T201 - what the command is for
+    print(_table(runs))
     return 0
 
 
@@ -145,7 +145,7 @@ async def _all_runs(storm: Storm) -> tuple[dict[str, Figures], GuardFigures]:
 
 async def _run_sekring(storm: Storm, *, guarded: bool) -> tuple[Figures, GuardFigures]:
     with tempfile.TemporaryDirectory() as folder, Embedded(Path(folder)) as server:
-        link = RedisLink(server.url, timeout_ms=60_000, pool_size=2)
+        link = RedisLink(server.url, timeout_ms=60_000)
         with redis.Redis.from_url(server.url) as client:
             gate = SekringGate(client, link, guarded=guarded)
             NOW_MS.set(START_MS - _BEFORE_MS)

@@ -31,7 +31,7 @@ from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
 from sekring.wire import OutcomeBody
 
-__all__ = ["Breaker", "Status"]
+__all__ = ["Breaker", "Durable", "Status"]
 
 #: Waits until what was written about an instance is safe from the loss of its Redis.
 Durable = Callable[[str], Awaitable[None]]

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from loadtest.virtual import NOW_MS, AtTime, together
-from sekring.breaker import Breaker
 from sekring.guard import Guard
+from sekring.http.decisions import Decisions
 from sekring.model import Admission, FleetTotals, GuardState, Origin, State
 from sekring.policies import Policies
 from sekring.policy import FleetGuardPatch, PolicyPatch
@@ -27,6 +27,10 @@ START: Final = 1_800_000_000_000
 ORIGIN: Final = Origin(actor="ops", reason="known beforehand")
 
 
+async def durable(_: str) -> None:
+    """The server has no replicas."""
+
+
 class Replica:
     """What the guard needs of one."""
 
@@ -34,10 +38,26 @@ class Replica:
         keyspace = Keyspace(partitions=4)
         self.scripts = Scripts(AtTime(client), keyspace)
         self.reads = Reads(link, keyspace)
-        self.guard = Guard(self.scripts, self.reads)
+        decisions = Decisions(
+            self.scripts,
+            self.reads,
+            keyspace,
+            staleness_ms=0,  # the view's time is not virtual
+            replay_max=1,
+            available=lambda _: True,
+            durable=durable,
+        )
+        self.guard = decisions.guard
+        self.breaker = decisions.breaker
         self.policies = Policies(self.scripts, self.reads, keyspace)
-        self.breaker = Breaker(self.scripts, self.reads, self.guard)
-        self.sweep = Sweep(self.scripts, self.reads, keyspace, self.policies, self.guard)
+        self.sweep = Sweep(
+            self.scripts,
+            self.reads,
+            keyspace,
+            self.policies,
+            replica=decisions.replica,
+            guard=self.guard,
+        )
 
 
 class Fleet:
@@ -367,9 +387,9 @@ async def test_after_a_reset_and_a_recovery_the_next_outage_opens_it(fleet: Flee
 async def test_a_replica_on_its_own_keeps_the_first_rate_if_it_was_open(
     redis_server: RedisServer, keyspace: Keyspace
 ) -> None:
-    link = RedisLink(redis_server.url, timeout_ms=2_000, pool_size=2)
+    link = RedisLink(redis_server.url, timeout_ms=2_000)
     guard = Guard(Scripts(link, keyspace), Reads(link, keyspace))
-    nowhere = RedisLink("redis://127.0.0.1:1/0", timeout_ms=200, pool_size=2)
+    nowhere = RedisLink("redis://127.0.0.1:1/0", timeout_ms=200)
     await guard.evaluate(FleetTotals(failing=0, connected=0))
     guard._scripts = Scripts(nowhere, keyspace)
     assert (await guard.pace()).granted

@@ -12,20 +12,15 @@ from pathlib import Path
 
 import structlog
 
-from sekring.breaker import Breaker
 from sekring.courier import Pace
-from sekring.degraded import Degraded
 from sekring.delivery import Delivery
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
-from sekring.guard import Guard
+from sekring.http.decisions import Decisions
 from sekring.policies import Policies
 from sekring.post import Poster
 from sekring.redisurl import RedisUrl
-from sekring.registrar import Registrar
-from sekring.replay import ReplayQueue
-from sekring.replica import Replica
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
 from sekring.store.hooks import Hooks
@@ -90,33 +85,22 @@ class Runtime:
 
         streams = Streams(self.scripts, self.keyspace)
         self.feed = Feed(streams)
-        self.replica = Replica(
+        decisions = Decisions(
             self.scripts,
+            self.reads,
             self.keyspace,
             staleness_ms=settings.staleness_ms,
+            replay_max=settings.replay_max,
+            available=available,
+            durable=self._durable,
             changed=self.feed.wake,
         )
-        self.replay = ReplayQueue(
-            self.scripts,
-            self.keyspace,
-            limit=settings.replay_max,
-            available=available,
-            sent_ms=self.replica.sent_ms,
-            counted=self.replica.note,
-        )
-        self.degraded = Degraded(self.replica, self.replay, self.keyspace, available)
-        self.registrar = Registrar(
-            self.scripts, registered=self.replica.end_write, failed=self.degraded.register
-        )
-        self.guard = Guard(self.scripts, self.reads)
-        self.breaker = Breaker(
-            (self.scripts, self.reads),
-            self.replica,
-            self.registrar,
-            self.degraded,
-            self.guard,
-            durable=self._durable,
-        )
+        self.replica = decisions.replica
+        self.replay = decisions.replay
+        self.degraded = decisions.degraded
+        self.registrar = decisions.registrar
+        self.guard = decisions.guard
+        self.breaker = decisions.breaker
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
         self.policies = Policies(self.scripts, self.reads, self.keyspace)
         self._push = PushChannel(

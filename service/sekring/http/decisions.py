@@ -1,0 +1,59 @@
+"""The part of the composition root that decides: what the breaker of a replica consists of."""
+
+from collections.abc import Callable
+
+from sekring.breaker import Breaker, Durable
+from sekring.degraded import Degraded
+from sekring.guard import Guard
+from sekring.registrar import Registrar
+from sekring.replay import ReplayQueue
+from sekring.replica import Replica
+from sekring.store.keys import Keyspace
+from sekring.store.reads import Reads
+from sekring.store.scripts import Scripts
+
+__all__ = ["Decisions"]
+
+
+class Decisions:
+    """One replica's view, queue and breakers, wired to one store."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        reads: Reads,
+        keyspace: Keyspace,
+        *,
+        staleness_ms: int,
+        replay_max: int,
+        available: Callable[[int], bool],
+        durable: Durable,
+        changed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Wire; nothing is sent.
+
+        `available` tells whether a partition's Redis can be reached, `durable` waits until what was
+        written about an instance is safe, and `changed` is told of partitions with news.
+        """
+        self.replica = Replica(scripts, keyspace, staleness_ms=staleness_ms, changed=changed)
+        self.replay = ReplayQueue(
+            scripts,
+            keyspace,
+            limit=replay_max,
+            available=available,
+            sent_ms=self.replica.sent_ms,
+            counted=self.replica.note,
+        )
+        self.degraded = Degraded(self.replica, self.replay, keyspace, available)
+        self.registrar = Registrar(
+            scripts, registered=self.replica.end_write, failed=self.degraded.register
+        )
+        self.guard = Guard(scripts, reads)
+        self.breaker = Breaker(
+            (scripts, reads),
+            self.replica,
+            self.registrar,
+            self.degraded,
+            self.guard,
+            durable=durable,
+        )
