@@ -1,17 +1,17 @@
 """The feed inside one replica: pushed, polled, and honest about what it has missed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from sekring.cursor import Cursor
+from sekring.cursor import Cursor, Place
 from sekring.feed import Feed, Gap
 from sekring.model import Filter
 from sekring.store.keys import Keyspace
 from sekring.store.scripts import Scripts
-from sekring.store.streams import Event, Streams
-from sekring.subscription import Message, Subscription
+from sekring.store.streams import Event, Page, Streams
+from sekring.subscription import _CATCH_UP_PAGE, Message, Subscription
 from tests.servers import RedisServer
 from tests.transitions import append_transitions
 
@@ -111,6 +111,45 @@ async def test_one_that_does_not_take_is_ended_and_the_others_go_on(
     resumed = Subscription(feed, Filter(), Cursor.decode(place, keyspace.partitions))
     async with resumed.open():
         assert [instance_of(await taken(resumed)) for _ in range(100)] == ["a"] * 100
+
+
+class Between(Streams):
+    """Has something done right after a partition was read for somebody who catches up."""
+
+    def __init__(self, scripts: Scripts, keyspace: Keyspace) -> None:
+        super().__init__(scripts, keyspace)
+        self.then: Callable[[], Awaitable[None]] | None = None
+
+    async def page(self, partition: int, after: Place, limit: int) -> Page:
+        page = await super().page(partition, after, limit)
+        if limit == _CATCH_UP_PAGE and self.then:  # the feed itself reads smaller ones
+            then, self.then = self.then, None
+            await then()
+        return page
+
+
+async def test_what_happens_while_somebody_catches_up_is_not_missed(
+    feed: Feed, redis_server: RedisServer, scripts: Scripts, keyspace: Keyspace
+) -> None:
+    """It is news already when he has read that partition, and before he hears news himself."""
+    feed.streams = streams = Between(scripts, keyspace)
+    other = Subscription(feed, Filter(), None)
+    async with other.open():
+        await taken(other)
+
+        async def happen() -> None:
+            with redis_server.client() as client:
+                append_transitions(client, ["a"])
+            feed.wake(keyspace.partition_of("a"))
+            assert instance_of(await taken(other)) == "a"
+
+        place = other.cursor()
+        assert place
+        streams.then = happen
+        wanted = Filter(instances=frozenset({"a"}))
+        resumed = Subscription(feed, wanted, Cursor.decode(place, keyspace.partitions))
+        async with resumed.open():
+            assert instance_of(await taken(resumed)) == "a"
 
 
 async def test_who_watches_learns_where_there_is_news(
