@@ -182,9 +182,9 @@ class Feed:
                 if not self._listeners:
                     await self._bell.wait()
                     continue
+                polled = loop.time()
                 if not self._lanes:
                     await self._begin()
-                polled = loop.time()
                 for partition in range(len(self._lanes)):
                     self._look(partition)
                 await self._follow(polled + _POLL_S)
@@ -210,6 +210,9 @@ class Feed:
             page = await self.streams.page(partition, Place(0, 0), 0)
         except StoreUnavailable as error:
             self._note_away(partition, error)
+            return
+        except Exception:  # noqa: BLE001 - nobody else would see it
+            _log.exception("events could not be read", partition=partition)
             return
         if not self._listeners:
             return

@@ -57,6 +57,7 @@ class Subscription:
         self._live = False
         #: What the reader takes next. Short: whoever fills it waits for him.
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=16)
+        self._putting = False
         self.ended = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -80,7 +81,7 @@ class Subscription:
 
     def cursor(self) -> str | None:
         """Return the cursor behind everything that was taken; `None` while it is not known."""
-        if self._cursor is None or not self._messages.empty():
+        if self._cursor is None or self._putting or not self._messages.empty():
             return None
         if self._live and not self._news:
             self._cursor.rebase(self._feed.base_ms())
@@ -123,9 +124,14 @@ class Subscription:
                 await self._catch_up(self._cursor)
             assert self._cursor is not None  # noqa: S101 - the feed has begun
             self._live = True
-            await self._messages.put(Message(None, self._cursor.encode()))
+            await self._put(Message(None, self._cursor.encode()))
             while True:
                 await self._hand_out_news(self._cursor)
+
+    async def _put(self, message: Message) -> None:
+        self._putting = True
+        await self._messages.put(message)
+        self._putting = False
 
     def _pumped(self, pump: "asyncio.Task[None]") -> None:
         if not pump.cancelled() and (error := pump.exception()):
@@ -156,11 +162,11 @@ class Subscription:
             return
         cursor.advance(event.partition, event.place)
         if self._wanted.passes(event.transition):
-            await self._messages.put(Message(event, cursor.encode()))
+            await self._put(Message(event, cursor.encode()))
 
     async def _hand_out_gap(self, cursor: Cursor, gap: Gap) -> None:
         cursor.advance(gap.partition, gap.until.before())
-        await self._messages.put(Message(gap, cursor.encode()))
+        await self._put(Message(gap, cursor.encode()))
 
     async def _catch_up(self, cursor: Cursor) -> None:
         """Hand out everything behind the cursor, in the order of time as far as it is known."""
