@@ -286,9 +286,8 @@ def test_the_kinds_that_count_are_in_the_same_order() -> None:
 
 def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
-    built = [*keyspace.instance(ID), keyspace.history(ID), keyspace.keyspace()]
-    built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
+    built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built += [
         getattr(keyspace, name)(0)
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)
