@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sekring.cursor import Cursor
 from sekring.errors import StoreUnavailable
@@ -91,6 +91,14 @@ class Subscription:
 
     def take(self, batch: Batch) -> None:
         """Keep news for the reader; if he does not follow, end his stream."""
+        if self.ended.is_set():
+            return
+        if self._cursor is not None:
+            # A reader that has just begun goes some seconds back; that does not count here.
+            place = self._cursor[batch.partition]
+            batch = structs.replace(batch, events=[e for e in batch.events if e.place > place])
+        if not (batch.events or batch.gap):
+            return
         self._waiting += len(batch.events)
         if self._waiting > _WAITING_MAX:
             _log.warning("event stream ended: its reader is too slow", waiting=self._waiting)
@@ -100,7 +108,8 @@ class Subscription:
         self._news_bell.set()
 
     def begin(self) -> None:
-        """Learn from when on the feed reads."""
+        """Learn from when on the feed reads: that is "now" for who has no cursor."""
+        self._cursor = self._cursor or self._feed.cursor()
         self._news_bell.set()
 
     def close(self) -> None:
@@ -112,16 +121,18 @@ class Subscription:
     # ---------------------------------------------------------------------- the pump
 
     async def _pump(self) -> None:
-        if self._cursor is not None:
+        resumed = self._cursor
+        if resumed:
             # Without listening yet: however much there is, nothing piles up meanwhile.
-            await self._catch_up(self._cursor)
+            await self._catch_up(resumed)
         with self._feed.listening(self):
-            await self._begun()
-            if self._cursor is None:
-                self._cursor = self._feed.cursor()
-            else:
+            while self._feed.cursor() is None:
+                await self._news_bell.wait()
+                self._news_bell.clear()
+            if resumed:
                 # What happened before it listened, and after it had caught up.
-                await self._catch_up(self._cursor)
+                await self._catch_up(resumed)
+            self._cursor = self._cursor or self._feed.cursor()
             assert self._cursor is not None  # noqa: S101 - the feed has begun
             self._live = True
             await self._put(Message(None, self._cursor.encode()))
@@ -137,11 +148,6 @@ class Subscription:
         if not pump.cancelled() and (error := pump.exception()):
             _log.error("event stream failed", exc_info=error)
         self.close()
-
-    async def _begun(self) -> None:
-        while self._feed.cursor() is None:
-            await self._news_bell.wait()
-            self._news_bell.clear()
 
     async def _hand_out_news(self, cursor: Cursor) -> None:
         while not self._news:

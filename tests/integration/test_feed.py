@@ -152,6 +152,32 @@ async def test_what_happens_while_somebody_catches_up_is_not_missed(
             assert instance_of(await taken(resumed)) == "a"
 
 
+@pytest.mark.parametrize("resumed", [False, True], ids=["from now on", "resumed"])
+async def test_much_of_just_before_does_not_overwhelm_who_begins(
+    feed: Feed,
+    redis_server: RedisServer,
+    keyspace: Keyspace,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: bool,  # noqa: FBT001 - parametrised
+) -> None:
+    """The reader itself goes some seconds back when it begins, in case clocks differ."""
+    monkeypatch.setattr("sekring.subscription._WAITING_MAX", 50)
+    with redis_server.client() as client:
+        before = append_transitions(client, [f"i{number}" for number in range(500)])
+    subscription = Subscription(feed, Filter(), Cursor(1) if resumed else None)
+    async with subscription.open():
+        if resumed:
+            found = [(await taken(subscription)).content for _ in before]
+            ids = {event.transition.id for event in found if isinstance(event, Event)}
+            assert ids == set(before)
+        assert (await taken(subscription)).content is None
+        with redis_server.client() as client:
+            append_transitions(client, ["new"])
+        feed.wake(keyspace.partition_of("new"))
+        assert instance_of(await taken(subscription)) == "new"
+        assert not subscription.ended.is_set()
+
+
 async def test_who_watches_learns_where_there_is_news(
     feed: Feed, redis_server: RedisServer, keyspace: Keyspace
 ) -> None:
