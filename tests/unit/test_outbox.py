@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from sekring.cursor import Place
 from sekring.model import Filter, State, Transition
-from sekring.outbox import Item, Outbox
 from sekring.store.hooks import Mark
 from sekring.store.streams import Event, Page
+from sekring.webhooks.outbox import Item, Outbox
 
 ALL = Filter()
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sekring.signing import headers_of, key_of, new_secret
+from sekring.webhooks.signing import headers_of, key_of, new_secret
 
 
 def test_it_signs_as_the_convention_does() -> None:

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from sekring.courier import Pace
-from sekring.delivery import Delivery
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
 from sekring.policies import Policies
-from sekring.post import Poster
 from sekring.redisurl import RedisUrl
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
@@ -32,7 +29,10 @@ from sekring.store.scripts import Scripts
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
-from sekring.webhooks import Webhooks
+from sekring.webhooks.courier import Pace
+from sekring.webhooks.definitions import Webhooks
+from sekring.webhooks.delivery import Delivery
+from sekring.webhooks.post import Poster
 
 __all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
 

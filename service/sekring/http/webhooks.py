@@ -20,8 +20,8 @@ from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.runtime import Runtime
 from sekring.model import PATTERN_END, Transition
-from sekring.post import body_of
 from sekring.tokens import Permission
+from sekring.webhooks.post import body_of
 from sekring.wire import WebhookBody, WebhookCreated, WebhookList, WebhookTested
 
 __all__ = ["WebhookRoutes"]

@@ -7,11 +7,11 @@ import socket
 
 import structlog
 
-from sekring.courier import Courier, Pace
 from sekring.errors import SekringError, StoreUnavailable
 from sekring.feed import Feed
-from sekring.post import Poster
 from sekring.store.hooks import Claim, Hooks
+from sekring.webhooks.courier import Courier, Pace
+from sekring.webhooks.post import Poster
 
 __all__ = ["Delivery"]
 

@@ -10,10 +10,10 @@ from msgspec import Struct, structs
 from sekring.errors import StoreUnavailable
 from sekring.feed import Feed, Watch
 from sekring.model import Filter
-from sekring.outbox import Item, Outbox
-from sekring.post import Poster, Reply, body_of
 from sekring.store.hooks import Claim, Hooks, Mark
 from sekring.store.streams import Page
+from sekring.webhooks.outbox import Item, Outbox
+from sekring.webhooks.post import Poster, Reply, body_of
 
 __all__ = ["Courier", "Pace"]
 

@@ -9,9 +9,9 @@ import httpx
 
 from sekring.errors import InvalidInput, NotFound, Refused
 from sekring.model import Origin
-from sekring.signing import key_of, new_secret
 from sekring.store.hooks import Hooks, Mark, Progress, Webhook
 from sekring.store.streams import Page, Streams
+from sekring.webhooks.signing import key_of, new_secret
 from sekring.wire import Delivery, WebhookBody, WebhookItem
 
 __all__ = ["WEBHOOKS_MAX", "Webhooks"]
@@ -21,7 +21,7 @@ WEBHOOKS_MAX = 32
 
 
 class Webhooks:
-    """Webhooks are defined in Redis; `sekring.delivery` delivers them."""
+    """Webhooks are defined in Redis; `sekring.webhooks.delivery` delivers them."""
 
     def __init__(self, hooks: Hooks, streams: Streams) -> None:
         """Use the store through `hooks` and `streams`."""

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from sekring import __version__
 from sekring.model import Transition
-from sekring.signing import headers_of
 from sekring.store.hooks import Webhook
+from sekring.webhooks.signing import headers_of
 
 __all__ = ["Poster", "Reply", "body_of"]
 

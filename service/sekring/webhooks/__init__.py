@@ -1,0 +1,1 @@
+"""Transitions POSTed to whoever wants them: signed, in order, by one replica at a time."""
