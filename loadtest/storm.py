@@ -87,7 +87,8 @@ class GuardFigures(Struct, frozen=True):
     policy: FleetGuard
     steps: list[GuardStep]
     #: Seconds, among those in which only paced permits are used, and those with more attempts than
-    #: the rate in force and the burst allow.
+    #: the rate in force and the burst allow: a permit may wait out the rest of its instance's
+    #: backoff and meet later ones.
     paced_s: int
     over_pace_s: int
 
