@@ -94,8 +94,11 @@ class Guard:
         return self._learn(change)
 
     async def state(self) -> GuardState:
-        """Return the guard as it was evaluated last, by whichever replica."""
-        return await self._reads.guard()
+        """Return the guard as it was evaluated last; without Redis, as this replica knows it."""
+        try:
+            return await self._reads.guard()
+        except StoreUnavailable:
+            return self._known or GuardState()
 
     async def history(self, limit: int) -> list[Transition]:
         """Return the guard's latest transitions, newest first, the last 100 at most."""
