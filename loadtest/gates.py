@@ -6,7 +6,6 @@ import redis
 from msgspec import Struct
 
 from loadtest.virtual import AtTime
-from sekring.breaker import Breaker
 from sekring.http.decisions import Decisions
 from sekring.model import Origin, Transition
 from sekring.policies import Policies
@@ -130,7 +129,7 @@ class SekringGate:
 
     async def ask(self, session: int) -> Leave:
         """Ask for a permit."""
-        admission = await self._breaker(session).permit(_name(session), _ORIGIN)
+        admission = await self._replica(session).permits.permit(_name(session), _ORIGIN)
         if not admission.permitted:
             # Never `None`: nobody is banned or logged out here.
             return Leave(granted=False, wait_ms=admission.retry_after_ms or 0)
@@ -139,12 +138,12 @@ class SekringGate:
     async def failed(self, session: int, kind: str, attempt_id: str | None) -> None:
         """Report it."""
         body = OutcomeBody(outcome="failure", kind=Kind(kind), attempt_id=attempt_id)
-        await self._breaker(session).report(_name(session), body, _ORIGIN)
+        await self._replica(session).breaker.report(_name(session), body, _ORIGIN)
 
     async def connected(self, session: int, attempt_id: str | None) -> None:
         """Report it."""
         body = OutcomeBody(outcome="success", attempt_id=attempt_id)
-        await self._breaker(session).report(_name(session), body, _ORIGIN)
+        await self._replica(session).breaker.report(_name(session), body, _ORIGIN)
 
     async def sweep(self, replica: int) -> None:
         """Settle all that is due, and evaluate the guard."""
@@ -155,8 +154,8 @@ class SekringGate:
         """Return what the guard did, oldest first."""
         return (await self._replicas[0].guard.history(100))[::-1]
 
-    def _breaker(self, session: int) -> Breaker:
-        return self._replicas[session % self.REPLICAS].breaker
+    def _replica(self, session: int) -> Decisions:
+        return self._replicas[session % self.REPLICAS]
 
 
 async def _durable(_: str) -> None:

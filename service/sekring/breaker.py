@@ -10,7 +10,6 @@ from msgspec import Struct, structs
 
 from sekring.degraded import Degraded
 from sekring.errors import InvalidInput, Refused, StoreUnavailable
-from sekring.guard import Guard
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
 from sekring.outcomes import report_request
 from sekring.policy import Policy
@@ -61,19 +60,14 @@ class Breaker:
         replica: Replica,
         registrar: Registrar,
         degraded: Degraded,
-        guard: Guard,
         *,
         durable: Durable,
     ) -> None:
-        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached.
-
-        `guard` paces the permits of the whole fleet.
-        """
+        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached."""
         self._scripts, self._reads = store
         self._replica = replica
         self._registrar = registrar
         self._degraded = degraded
-        self._guard = guard
         self._durable = durable
 
     async def permit(
@@ -90,45 +84,15 @@ class Breaker:
         `strong` one: Redis' own.
         """
         request = PermitRequest(instance_id=instance_id, build=build, origin=origin)
-        if self._guard.is_closed_hint():
-            admission = await self._admit(request, strong=strong)
-        else:
-            admission = await self._paced(request)
+        admission = await self._admit(request, strong=strong)
         if not admission.permitted:
             _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
         return admission
 
-    async def _paced(self, request: PermitRequest) -> Admission:
-        """Take a permit of the fleet's bucket first, if the instance itself would get one.
-
-        What an instance has waited for its turn counts as its backoff: of that only the rest is
-        left, so that attempts are made at the pace at which they are permitted.
-        """
-        seen = self._replica.admit(request)
-        if seen and not seen.permitted:
-            return seen
-        status = await self.status(request.instance_id)
-        snapshot = status.snapshot
-        if not _would_connect(status):
-            return await self._admit(request, strong=True)
-        pacing = await self._guard.pace()
-        if not pacing.granted:
-            return Admission(
-                instance_id=request.instance_id,
-                permitted=False,
-                epoch=snapshot.epoch,
-                state=snapshot.state,
-                failures=snapshot.failures,
-                retry_after_ms=pacing.retry_after_ms,
-                backoff_ms=0,
-                cause="fleet",
-                degraded=snapshot.degraded,
-            )
-        admission = await self._admit(request, strong=True)
-        if pacing.state is State.CLOSED:
-            return admission
-        waited_ms = snapshot.now_ms - (snapshot.last_failure_at_ms or 0)
-        return structs.replace(admission, backoff_ms=max(0, admission.backoff_ms - waited_ms))
+    def refusal(self, instance_id: str) -> Admission | None:
+        """Return the refusal, if this replica's view alone can tell that it would be refused."""
+        seen = self._replica.admit(PermitRequest(instance_id=instance_id))
+        return None if seen is None or seen.permitted else seen
 
     async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
         name = request.instance_id
@@ -141,6 +105,7 @@ class Breaker:
             return admission
         try:
             async with self._writing(name):
+                self._check_together(name)
                 return await self._scripts.permit(request)
         except StoreUnavailable:
             return self._degraded.permit(request)
@@ -186,6 +151,7 @@ class Breaker:
         came_s = time.monotonic()
         try:
             async with self._writing(name):
+                self._check_together(name)
                 sent_ms = self._replica.sent_ms(name)
                 verdict = await self._scripts.report(structs.replace(request, sent_ms=sent_ms))
                 if verdict.tripped:
@@ -263,6 +229,14 @@ class Breaker:
             await self._durable(instance_id)
             return done
 
+    def _check_together(self, instance_id: str) -> None:
+        """Raise StoreUnavailable if the attempt before has just been kept: then so is what follows.
+
+        It has waited for a whole deadline, and nobody waits for two.
+        """
+        if self._degraded.decides(instance_id):
+            raise StoreUnavailable("Redis has yet to learn of the attempt before.")
+
     @contextlib.asynccontextmanager
     async def _writing(self, instance_id: str) -> AsyncIterator[None]:
         """Change an instance: behind its attempt, if one is yet to be registered."""
@@ -283,14 +257,6 @@ class Breaker:
             news = self._degraded.refuse_build(refusal)
         if news:
             _log.error("gateway build refused by WhatsApp", build=build, kind=request.kind)
-
-
-def _would_connect(status: Status) -> bool:
-    """Whether the fleet's bucket concerns it: not if it is refused, or always permitted, anyway."""
-    snapshot = status.snapshot
-    if snapshot.state is State.HALF_OPEN:
-        return snapshot.probes_in_flight < status.policy.probes
-    return snapshot.state is State.CLOSED
 
 
 def _ban_words(done: ResetDone) -> str:

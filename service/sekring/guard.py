@@ -78,7 +78,7 @@ class Guard:
         try:
             return await self._scripts.pace(PaceRequest())
         except StoreUnavailable:
-            return self._pace_alone()
+            return self.pace_alone()
 
     async def evaluate(self, sums: FleetTotals) -> GuardState:
         """Have the guard go by the fleet's sums; called by every sweep.
@@ -132,7 +132,8 @@ class Guard:
         self._known = guard
         return guard
 
-    def _pace_alone(self) -> Pacing:
+    def pace_alone(self) -> Pacing:
+        """Take a permit of this replica's own bucket: where Redis is known to be away."""
         if self._alone is None or self._known is None:
             return Pacing(granted=True, state=State.CLOSED, rate_per_s=0, retry_after_ms=0)
         wait_ms = self._alone.take(time.monotonic() * 1000)

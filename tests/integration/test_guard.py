@@ -49,6 +49,7 @@ class Replica:
         )
         self.guard = decisions.guard
         self.breaker = decisions.breaker
+        self.permits = decisions.permits
         self.policies = Policies(self.scripts, self.reads, keyspace)
         self.sweep = Sweep(
             self.scripts,
@@ -108,7 +109,7 @@ class Fleet:
                 await self.one.breaker.report(name, body, Origin())
 
     async def permit(self, name: str, replica: int = 0) -> Admission:
-        return await self.replicas[replica].breaker.permit(name, Origin())
+        return await self.replicas[replica].permits.permit(name, Origin())
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Attempts(Controller):
         If not, ask again after `retry_after_ms`; `null` means that only a person can help.
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.breaker.permit(instance_id, origin, data.build, strong=data.strong)
+        return await runtime.permits.permit(instance_id, origin, data.build, strong=data.strong)
 
     @post(
         "/instances/{instance_id:str}/outcomes",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sekring.breaker import Breaker, Durable
 from sekring.degraded import Degraded
 from sekring.guard import Guard
+from sekring.pacing import PacedPermits
 from sekring.registrar import Registrar
 from sekring.replay import ReplayQueue
 from sekring.replica import Replica
@@ -54,6 +55,6 @@ class Decisions:
             self.replica,
             self.registrar,
             self.degraded,
-            self.guard,
             durable=durable,
         )
+        self.permits = PacedPermits(self.breaker, self.guard)

@@ -101,6 +101,7 @@ class Runtime:
         self.registrar = decisions.registrar
         self.guard = decisions.guard
         self.breaker = decisions.breaker
+        self.permits = decisions.permits
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
         self.policies = Policies(self.scripts, self.reads, self.keyspace)
         self._push = PushChannel(
