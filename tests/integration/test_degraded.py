@@ -165,6 +165,25 @@ async def test_a_refused_build_is_refused_without_redis_and_then_by_all(
     assert (again.permitted, again.cause) == (False, "client_outdated")
 
 
+async def test_a_replica_decides_by_itself_until_redis_has_learnt_it_all(
+    replica: Runtime, server: RedisServer
+) -> None:
+    available = replica.replay._available
+    replica.replay._available = lambda _: False
+    async with without(server):
+        for _ in range(15):
+            await replica.breaker.report(ID, FAILURE, WHO)
+    await until(lambda: available(replica.keyspace.partition_of(ID)))
+
+    behind = await replica.breaker.permit(ID, WHO)
+    replica.replay._available = available
+    await until(lambda: replica.replay.waiting == 0)
+    level = await replica.breaker.permit(ID, WHO, strong=True)
+
+    assert (behind.permitted, behind.degraded) == (False, True)
+    assert (level.permitted, level.degraded) == (False, False)
+
+
 async def test_an_operators_change_is_not_promised(replica: Runtime, server: RedisServer) -> None:
     async with without(server, replica):
         with pytest.raises(StoreUnavailable):

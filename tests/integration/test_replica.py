@@ -4,9 +4,10 @@ Two replicas in this process share one server; each has the wiring that a server
 """
 
 import asyncio
+import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 import pytest
@@ -33,6 +34,18 @@ async def here(redis_server: RedisServer) -> AsyncIterator[Runtime]:
 async def there(redis_server: RedisServer) -> AsyncIterator[Runtime]:
     async with replica_on(redis_server) as runtime:
         yield runtime
+
+
+@contextlib.contextmanager
+def held(runtime: Runtime, *what: str) -> Iterator[None]:
+    """Let what the push channel tells a replica get lost for a while."""
+    for name in what:
+        setattr(runtime.replica, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        for name in what:
+            delattr(runtime.replica, name)
 
 
 # ------------------------------------------------------------------------------------- permits
@@ -125,6 +138,24 @@ async def test_a_replica_sees_its_own_changes_at_once(here: Runtime) -> None:
         assert not (await here.breaker.permit(name, WHO)).permitted
         await here.breaker.reset(name, WHO)
         assert (await here.breaker.permit(name, WHO)).backoff_ms == 0
+
+
+async def test_a_replica_sees_its_own_changes_before_they_are_pushed(here: Runtime) -> None:
+    with held(here, "message", "proven"):
+        await here.breaker.report(ID, FAILURE, WHO)
+        admission = await here.breaker.permit(ID, WHO)
+
+    assert (admission.failures, admission.backoff_ms > 0) == (1, True)
+
+
+async def test_the_view_does_not_refuse_beyond_the_cooldown(here: Runtime, there: Runtime) -> None:
+    """Also if nobody has written the recovery down yet."""
+    await here.policies.change_fleet(PolicyPatch(cooldown_ms=1_000, failure_threshold=1), WHO)
+    await here.breaker.report(ID, FAILURE, WHO)
+    await until(lambda: refuses(there, ID))
+    with held(there, "message"):
+        await until(lambda: not refuses(there, ID))
+        assert (await there.breaker.permit(ID, WHO)).permitted
 
 
 async def test_a_report_never_overtakes_its_attempt(here: Runtime) -> None:
@@ -254,16 +285,24 @@ async def is_true(runtime: Runtime) -> bool:
     return True
 
 
-async def test_a_message_that_was_lost_is_noticed(
-    here: Runtime, there: Runtime, redis_server: RedisServer
+async def test_a_message_that_was_lost_is_noticed_with_the_next(
+    here: Runtime, there: Runtime
 ) -> None:
+    """The reset of another instance of the partition never arrives; the trip after it does."""
     number = here.keyspace.partition_of(ID)
-    with redis_server.client() as client:
-        client.hincrby(here.keyspace.totals(number), "seq", 1)  # as if one had not arrived
+    other = next(
+        name for name in map(str, range(100)) if here.keyspace.partition_of(name) == number
+    )
+    await trip(here, other)
+    await until(lambda: refuses(there, other))
+    with held(there, "message"):
+        await here.breaker.reset(other, WHO)
+        await until(lambda: permits(here, other))
 
     await trip(here, ID)
 
     await until(lambda: refuses(there, ID))
+    await until(lambda: permits(there, other))
 
 
 async def test_a_redis_that_was_emptied_is_noticed(
