@@ -181,7 +181,7 @@ class Instance(Remembered):
         until = now - request.age_ms + self._cooldown(request.random, now)
         self._open(action, cause, until, now)
         if until <= now:
-            self.advance(now)
+            self.settle(now)
 
     def _quorum(self, gateway: str, at: int, now: int) -> bool:
         if self.policy.min_reporters == 1:
