@@ -131,8 +131,10 @@ class Subscription:
         """Send rounds; where one stays unanswered, close the connection, which ends `_listen`."""
         try:
             while True:
+                # Not `wait_for`: before Python 3.12 it forgets a cancellation at the same moment.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), self._ping_s)
+                    async with asyncio.timeout(self._ping_s):
+                        await self._hurry.wait()
                 if self._asked and time.monotonic() - self._asked[0].sent_s > self._timeout_s:
                     return
                 await self._send_round()

@@ -158,5 +158,7 @@ class Survey:
                     callback()
             await asyncio.sleep(self._gap_s)
             if not failures:
+                # Not `wait_for`: before Python 3.12 it forgets a cancellation at the same moment.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubt.wait(), self._period_s)
+                    async with asyncio.timeout(self._period_s):
+                        await self._doubt.wait()
