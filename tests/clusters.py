@@ -61,7 +61,8 @@ class Cluster:
         slot = key_slot(key.encode())
         for node in self.nodes:
             try:
-                ranges = node.ask("CLUSTER", "SLOTS")
+                with node.client(patience_s=1) as client:
+                    ranges = client.execute_command("CLUSTER", "SLOTS")
             except redis.RedisError:
                 continue
             for first, last, primary, *_ in ranges:

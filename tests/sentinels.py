@@ -121,6 +121,8 @@ class Sentinels:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 client.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 500)
+                # A former master that returns is put in its place after four such periods.
+                client.execute_command("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 500)
         wait_until(self.is_whole, "the trio", seconds=40)
 
     def stop(self) -> None:

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from sekring.store.embedded import server_binary
 
@@ -82,9 +84,11 @@ class RedisServer:
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
         return [*command, *self._options]
 
-    def client(self) -> "redis.Redis":
+    def client(self, patience_s: float = 10) -> "redis.Redis":
         """Return a plain client for looking at the server from outside."""
-        return redis.Redis(port=self.port, socket_timeout=10)
+        # Not redis-py's ten tries: a stopped server would hold up a test for minutes.
+        retry = Retry(NoBackoff(), 1)
+        return redis.Redis(port=self.port, socket_timeout=patience_s, retry=retry)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal, SIGSTOP and SIGCONT for example."""
