@@ -99,7 +99,6 @@ class SekringGate:
                 staleness_ms=0,
                 replay_max=1,
                 available=lambda _: True,
-                durable=_durable,
             )
             for _ in range(self.REPLICAS)
         ]
@@ -156,10 +155,6 @@ class SekringGate:
 
     def _replica(self, session: int) -> Decisions:
         return self._replicas[session % self.REPLICAS]
-
-
-async def _durable(_: str) -> None:
-    """Do nothing: the server has no replicas."""
 
 
 def _name(session: int) -> str:

@@ -16,9 +16,10 @@
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
---         for_ms   how long; without it, until a reset
---         origin   {actor, reason, source, trace_id}
---         now_ms   tests only
+--         for_ms      how long; without it, until a reset
+--         made_epoch  said again, since Redis may have lost it: the epoch under which it was then
+--         origin      {actor, reason, source, trace_id}
+--         now_ms      tests only
 -- Returns msgpack: the fields of Forced (sekring/store/contract.py)
 
 local writing = true
@@ -26,14 +27,18 @@ local writing = true
 
 settle()
 local was = s.state
-drop_probes()
-s.state = 'disabled'
-s.cause = 'operator'
-s.reason = origin.reason or ''
-s.opened_ms = 0
-s.until_ms = request.for_ms and now + request.for_ms or 0
-touch()
-record('disable', was, now)
+local outdated = request.made_epoch and (was == 'disabled' or s.epoch > request.made_epoch)
+if not outdated then
+  drop_probes()
+  s.state = 'disabled'
+  s.cause = 'operator'
+  s.reason = origin.reason or ''
+  s.opened_ms = 0
+  s.until_ms = request.for_ms and now + request.for_ms or 0
+  s.epoch = request.made_epoch or s.epoch
+  touch()
+  record('disable', was, now)
+end
 save()
 return cmsgpack.pack({
   instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),

@@ -1,5 +1,5 @@
 #!lua
--- offer: a replica that was alone has tripped the breaker; the fleet takes that over, unless it has gone on.
+-- offer: a trip that Redis may lack (made by a replica alone, or lost in a failover), unless the fleet has gone on.
 --
 -- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
 --       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
@@ -16,21 +16,34 @@
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
---         epoch      the highest that the replica's view had seen: whatever came later goes first
---         cause      failures or probe_failed
---         for_ms     what is left of the cooldown
---         origin     {actor, reason, source, trace_id}
---         now_ms     tests only
+--         epoch       the highest that the replica's view had seen: whatever came later goes first
+--         cause       failures, probe_failed, or the kind of a failure that opens by itself
+--         for_ms      what is left of the cooldown; without it, until a person acts
+--         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
+--         origin      {actor, reason, source, trace_id}
+--         now_ms      tests only
 -- Returns msgpack: the fields of Forced (sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
 
+-- What is recorded of a trip that is not for the count's sake.
+local ACTIONS = {
+  temporary_ban = 'ban', conflict = 'conflict',
+  logged_out = 'permanent', locked = 'permanent', banned = 'permanent',
+}
+
 settle()
 local was = s.state
-if (was == 'closed' or was == 'half_open') and s.epoch <= request.epoch then
+-- What is said again may find any state that is older.
+local may_open = was == 'closed' or was == 'half_open' or request.made_epoch and was ~= 'disabled'
+if may_open and s.epoch <= request.epoch then
+  local action = ACTIONS[request.cause] or 'trip'
+  local until_ms = request.for_ms and now + request.for_ms or 0
   touch()
-  open('trip', request.cause, now + request.for_ms, now)
+  if action == 'permanent' then s.terminal = request.cause end
+  if action == 'ban' then s.ban_until_ms = math.max(s.ban_until_ms, until_ms) end
+  open(action, request.cause, until_ms, now)
 end
 save()
 return cmsgpack.pack({

@@ -18,6 +18,7 @@
 --         instance_id
 --         only_state  reset only if the breaker is in this state
 --         force       lift a ban as well
+--         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
 --         origin      {actor, reason, source, trace_id}
 --         now_ms      tests only
 -- Returns msgpack: the fields of ResetDone (sekring/store/contract.py)
@@ -37,12 +38,20 @@ local function answer(done, banned)
   })
 end
 
-if not known or (request.only_state and request.only_state ~= was) then return answer(false) end
+if is_outdated() then return answer(false) end
+local applies = request.made_epoch or known and (request.only_state or was) == was
+if not applies then return answer(false) end
 local banned = s.terminal == 'banned' or s.ban_until_ms > now
 if banned and not request.force then return answer(false, true) end
 
 remember(counted_ids(), now)
-drop_failures()
+if request.made_epoch then
+  -- What was counted after it stays.
+  s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. request.made_epoch + 1)
+  s.oldest_ms = oldest_failure()
+else
+  drop_failures()
+end
 s.attempts = 0
 s.level = 0
 s.terminal = ''

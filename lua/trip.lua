@@ -16,9 +16,10 @@
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
---         for_ms   how long; without it, until a reset
---         origin   {actor, reason, source, trace_id}
---         now_ms   tests only
+--         for_ms      how long; without it, until a reset
+--         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
+--         origin      {actor, reason, source, trace_id}
+--         now_ms      tests only
 -- Returns msgpack: the fields of Forced (sekring/store/contract.py)
 
 local writing = true
@@ -26,17 +27,19 @@ local writing = true
 
 settle()
 local was = s.state
-remember(counted_ids(), now)
-drop_probes()
-s.state = 'forced_open'
-s.cause = 'operator'
-s.reason = origin.reason or ''
-s.opened_ms = now
-s.until_ms = request.for_ms and now + request.for_ms or 0
-s.suppressed = 0
-bump_epoch(now)
-touch()
-record('force_open', was, now)
+if not is_outdated() then
+  remember(counted_ids(), now)
+  drop_probes()
+  s.state = 'forced_open'
+  s.cause = 'operator'
+  s.reason = origin.reason or ''
+  s.opened_ms = now
+  s.until_ms = request.for_ms and now + request.for_ms or 0
+  s.suppressed = 0
+  bump_epoch(now)
+  touch()
+  record('force_open', was, now)
+end
 save()
 return cmsgpack.pack({
   instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),

@@ -85,12 +85,13 @@ class Replica(ServiceProcess):
 
     @property
     def whole(self) -> bool:
-        """Whether it sees Redis and has nothing left to replay."""
+        """Whether it sees Redis, and has nothing left to replay or to have confirmed."""
         try:
             data = self.health()
         except (httpx.HTTPError, AssertionError):
             return False
-        return not data["degraded"] and data.get("queued_reports", 0) == 0
+        waiting = data["queued_reports"] + data["unconfirmed_changes"]
+        return not data["degraded"] and waiting == 0
 
     def get(self, path: str) -> Body:
         """Return the answer to a GET."""

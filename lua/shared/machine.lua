@@ -28,8 +28,13 @@ end
 -- A time rather than a count: it keeps growing even if the record was lost in between. Where somebody
 -- acts, it is also above every other of the partition: an attempt that a replica permitted from its
 -- view carries the highest epoch which that view had seen, and is older than this. (What the clock
--- does never ends `closed`, the one state in which a view permits.)
+-- does never ends `closed`, the one state in which a view permits.) What is said again has the epoch
+-- of the first time, so that it stays older than what came after it.
 local function bump_epoch(at)
+  if request.made_epoch and not by_clock then
+    s.epoch = request.made_epoch
+    return
+  end
   s.epoch = math.max(s.epoch + 1, at)
   if not by_clock then s.epoch = math.max(s.epoch, partition_epoch() + 1) end
 end
@@ -228,6 +233,11 @@ end
 
 local function touch()
   s.touched_ms = now
+end
+
+-- Whether what is said again was not lost, or something later has happened.
+local function is_outdated()
+  return request.made_epoch and s.epoch >= request.made_epoch
 end
 
 -- Time left until the state ends by itself, in ms; nil if only a person can end it.

@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 import structlog
 from msgspec import Struct, structs
@@ -12,6 +11,7 @@ from sekring.degraded import Degraded
 from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
 from sekring.outcomes import report_request
+from sekring.pledges import Pledges, trip_again
 from sekring.policy import Policy
 from sekring.registrar import Registrar
 from sekring.replica import Replica
@@ -30,12 +30,7 @@ from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
 from sekring.wire import OutcomeBody
 
-__all__ = ["Breaker", "Durable", "Status"]
-
-#: Waits until what was written about an instance is safe from the loss of its Redis.
-Durable = Callable[[str], Awaitable[None]]
-
-Done = TypeVar("Done")
+__all__ = ["Breaker", "Status"]
 
 #: How long a build that WhatsApp refused is refused here, in ms. WhatsApp does not take builds
 #: back; the end is for the case that it was a mistake.
@@ -60,15 +55,17 @@ class Breaker:
         replica: Replica,
         registrar: Registrar,
         degraded: Degraded,
-        *,
-        durable: Durable,
+        pledges: Pledges,
     ) -> None:
-        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached."""
+        """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached.
+
+        `pledges` sees that no failover undoes a trip or an operator's change.
+        """
         self._scripts, self._reads = store
         self._replica = replica
         self._registrar = registrar
         self._degraded = degraded
-        self._durable = durable
+        self._pledges = pledges
 
     async def permit(
         self,
@@ -154,8 +151,8 @@ class Breaker:
                 self._check_together(name)
                 sent_ms = self._replica.sent_ms(name)
                 verdict = await self._scripts.report(structs.replace(request, sent_ms=sent_ms))
-                if verdict.tripped:
-                    await self._durable(name)
+                if again := trip_again(request, verdict):
+                    await self._pledges.make(again, came_s)
         except StoreUnavailable:
             waited_ms = round((time.monotonic() - came_s) * 1000)
             return self._degraded.report(
@@ -199,7 +196,12 @@ class Breaker:
         request = ResetRequest(
             instance_id=instance_id, force=force, only_state=only_state, origin=origin
         )
-        done = await self._change(instance_id, self._scripts.reset(request))
+        began_s = time.monotonic()
+        async with self._writing(instance_id):
+            done = await self._scripts.reset(request)
+            if done.done:
+                again = structs.replace(request, only_state=None, made_epoch=done.epoch)
+                await self._pledges.make(again, began_s)
         if done.banned:
             raise Refused(_ban_words(done), "banned")
         if done.done:
@@ -211,23 +213,24 @@ class Breaker:
     async def trip(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
         """Force the breaker open, for `for_ms` or until a reset."""
         request = TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
-        return await self._change(instance_id, self._scripts.trip(request))
+        began_s = time.monotonic()
+        async with self._writing(instance_id):
+            forced = await self._scripts.trip(request)
+            await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
+        return forced
 
     async def disable(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:
         """Let everything through, for `for_ms` or until a reset."""
         request = DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
-        return await self._change(instance_id, self._scripts.disable(request))
+        began_s = time.monotonic()
+        async with self._writing(instance_id):
+            forced = await self._scripts.disable(request)
+            await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
+        return forced
 
     async def permit_build(self, build: str, origin: Origin) -> bool:
         """Lift the refusal of a gateway build; whether there was one."""
         return await self._scripts.refuse_build(RefuseBuildRequest(build=build, origin=origin))
-
-    async def _change(self, instance_id: str, change: Awaitable[Done]) -> Done:
-        """Have an operator's change made, and see that a failover does not undo it."""
-        async with self._writing(instance_id):
-            done = await change
-            await self._durable(instance_id)
-            return done
 
     def _check_together(self, instance_id: str) -> None:
         """Raise StoreUnavailable if the attempt before has just been kept: then so is what follows.

@@ -30,6 +30,8 @@ class HealthData(Struct, frozen=True, kw_only=True):
     #: What that replica has yet to tell Redis, and what it had to drop since its start.
     queued_reports: int
     dropped_reports: int
+    #: Trips and operators' changes that it has yet to see on Redis' replicas.
+    unconfirmed_changes: int
     #: Time has changed more than could be counted right away: the sums lag by seconds.
     lagging: bool
 

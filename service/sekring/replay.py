@@ -16,7 +16,9 @@ from msgspec import Struct, structs
 
 from sekring.errors import SekringError
 from sekring.model import Verdict
+from sekring.pledges import Again, offer_again, trip_again
 from sekring.store.contract import (
+    Forced,
     OfferRequest,
     PermitRequest,
     RefuseBuildRequest,
@@ -64,11 +66,13 @@ class ReplayQueue:
         available: Callable[[int], bool],
         sent_ms: Callable[[str], int | None],
         counted: Callable[[Verdict], None],
+        pledge: Callable[[Again, float], None],
     ) -> None:
         """Hold `limit` entries at most; the oldest one goes when there are more.
 
         `available` tells whether a partition's Redis can be reached; `sent_ms` tells the
-        time by an instance's Redis, and `counted` is told what Redis says to a report.
+        time by an instance's Redis, `counted` is told what Redis says to a report, and `pledge`
+        which trips no failover may undo.
         """
         self._scripts = scripts
         self._keyspace = keyspace
@@ -76,6 +80,7 @@ class ReplayQueue:
         self._available = available
         self._sent_ms = sent_ms
         self._counted = counted
+        self._pledge = pledge
         self._queues = [_Queue() for _ in keyspace.all_partitions()]
         self._size = 0
         self._open = False
@@ -171,9 +176,18 @@ class ReplayQueue:
             if queue.items and queue.items[0] is item:
                 queue.items.popleft()
                 self._size -= 1
-            if isinstance(answer, Verdict):
-                self._counted(answer)
+            self._learn(item.said, answer)
         return True
+
+    def _learn(self, said: Said, answer: object) -> None:
+        again = None
+        if isinstance(said, ReportRequest) and isinstance(answer, Verdict):
+            self._counted(answer)
+            again = trip_again(said, answer)
+        elif isinstance(said, OfferRequest) and isinstance(answer, Forced):
+            again = offer_again(said, answer)
+        if again:
+            self._pledge(again, time.monotonic())
 
     async def _say(self, item: _Item) -> object:
         said = item.said
@@ -190,7 +204,7 @@ class ReplayQueue:
                 )
                 return await self._scripts.report(aged_report)
             case OfferRequest():
-                left_ms = max(1, said.for_ms - age_ms)
+                left_ms = max(1, (said.for_ms or 0) - age_ms)
                 return await self._scripts.offer(structs.replace(said, for_ms=left_ms))
             case RefuseBuildRequest():
                 left_ms = max(1, (said.for_ms or 0) - age_ms)

@@ -138,8 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     confirm_replicas: Annotated[
         int | None,
         Setting(
-            "Redis replicas that must have a trip or reset before it is answered, so that no"
-            " failover undoes it; none: 1 with Sentinel and Cluster, else 0",
+            "Redis replicas that must have a trip or reset, else it is made again until they do, so"
+            " that no failover undoes it; none: 1 with Sentinel and Cluster, else 0",
             whole_number(0, 10),
         ),
     ] = None

@@ -27,10 +27,6 @@ START: Final = 1_800_000_000_000
 ORIGIN: Final = Origin(actor="ops", reason="known beforehand")
 
 
-async def durable(_: str) -> None:
-    """The server has no replicas."""
-
-
 class Replica:
     """What the guard needs of one."""
 
@@ -45,7 +41,6 @@ class Replica:
             staleness_ms=0,  # the view's time is not virtual
             replay_max=1,
             available=lambda _: True,
-            durable=durable,
         )
         self.guard = decisions.guard
         self.breaker = decisions.breaker

@@ -71,8 +71,11 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
         None,
     ),
     "delete_webhook": (DeleteWebhookRequest(id="w", origin=Origin()), None),
-    "disable": (DisableRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
-    "offer": (OfferRequest(instance_id=ID, epoch=1, cause="failures", for_ms=1), Forced),
+    "disable": (DisableRequest(instance_id=ID, for_ms=1, made_epoch=1, origin=Origin()), Forced),
+    "offer": (
+        OfferRequest(instance_id=ID, epoch=1, cause="failures", for_ms=1, made_epoch=2),
+        Forced,
+    ),
     "permit": (
         PermitRequest(instance_id=ID, build="b", epoch=1, age_ms=1, origin=Origin()),
         Admission,
@@ -95,7 +98,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
         ),
         Verdict,
     ),
-    "reset": (ResetRequest(instance_id=ID), ResetDone),
+    "reset": (ResetRequest(instance_id=ID, made_epoch=1), ResetDone),
     "reset_guard": (ResetGuardRequest(origin=Origin()), GuardChange),
     "set_override": (OverrideRequest(instance_id=ID, version=0), None),
     "set_policy": (PolicyRequest(policy='{"version":1,"patch":{}}', version=1), None),
@@ -103,7 +106,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "snapshot": (SnapshotRequest(instance_id=ID, with_failures=True), Reading),
     "tail": (TailRequest(after="0-0", limit=1), Tail),
     "totals": (TotalsRequest(limit=10), PartitionTotals),
-    "trip": (TripRequest(instance_id=ID, for_ms=1, origin=Origin()), Forced),
+    "trip": (TripRequest(instance_id=ID, for_ms=1, made_epoch=1, origin=Origin()), Forced),
     "view": (ViewRequest(), PartitionView),
     "trip_guard": (TripGuardRequest(for_ms=1, origin=Origin()), GuardChange),
 }

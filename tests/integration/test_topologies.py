@@ -21,7 +21,7 @@ from sekring.taxonomy import Effect
 from tests.clusters import Cluster, ClusterNode
 from tests.conftest import check_keys
 from tests.sentinels import Sentinels
-from tests.servers import RedisServer, free_port
+from tests.servers import RedisServer, free_port, wait_until
 from tests.serving import ServiceProcess
 
 KEYSPACE = Keyspace()
@@ -150,10 +150,12 @@ async def load(scripts: Scripts, near: str | None = None) -> AsyncIterator[None]
         assert reading.snapshot.failures == 10, f"{name}: {reading}"
 
 
-async def confirm_all(link: RedisLink, names: list[str]) -> None:
-    """Fail unless everything written for these instances is on a replica."""
+async def confirm_all(link: RedisLink, names: list[str], since_s: float) -> None:
+    """Fail unless everything written for these instances since then is on a replica."""
     keys = {KEYSPACE.partition_of(name): key_of(name) for name in names}
-    confirmed = await asyncio.gather(*(link.confirm(key, 1, 5_000) for key in keys.values()))
+    confirmed = await asyncio.gather(
+        *(link.confirm(key, 1, 5_000, since_s) for key in keys.values())
+    )
     assert all(confirmed)
 
 
@@ -206,22 +208,23 @@ async def test_flushed_scripts_and_closed_connections_heal(deployment: Deploymen
 async def test_a_confirmed_write_is_on_a_replica(deployment: Deployment) -> None:
     async with linked(deployment.url, timeout_ms=5_000) as (link, scripts):
         (name,) = fresh_names(1)
+        since_s = time.monotonic()
         await count(scripts, name, 1, 3)
         primary = deployment.primary_of(key_of(name))
         replicas = [server for server in deployment.all if server is not primary]
-        assert await link.confirm(key_of(name), 1, 5_000)
+        assert await link.confirm(key_of(name), 1, 5_000, since_s)
         for replica in replicas:
             replica.signal(signal.SIGSTOP)
-        confirmed = [await link.confirm(key_of(name), 1, 100)]
+        confirmed = [await link.confirm(key_of(name), 1, 100, since_s)]
         # While that is waited for, calls go on.
-        waiting = asyncio.gather(*(link.confirm(key_of(name), 1, 400) for _ in range(5)))
+        waiting = asyncio.gather(*(link.confirm(key_of(name), 1, 400, since_s) for _ in range(5)))
         await count(scripts, name, 4, 10)
         confirmed += await waiting
         for replica in replicas:
             replica.signal(signal.SIGCONT)
         assert confirmed == [False] * 6
         deadline = time.monotonic() + PATIENCE_S
-        while not await link.confirm(key_of(name), 1, 1_000):
+        while not await link.confirm(key_of(name), 1, 1_000, since_s):
             assert time.monotonic() < deadline
 
 
@@ -245,8 +248,9 @@ async def test_what_was_confirmed_survives_a_primary_and_counting_goes_on(
         names = fresh_names(40)
         key = key_of(names[0])
         told: list[bool] = []
+        since_s = time.monotonic()
         await count_all(scripts, names, 1, 5)
-        await confirm_all(link, names)
+        await confirm_all(link, names, since_s)
         link.on_availability(lambda: told.append(link.available(key)))
         primary = deployment.primary_of(key)
         if fault is signal.SIGKILL:
@@ -256,15 +260,26 @@ async def test_what_was_confirmed_survives_a_primary_and_counting_goes_on(
         counting = asyncio.create_task(count_all(scripts, names, 6, 12))
         await available(link, key, wanted=False)
         # The old primary may not vouch for what the new one has, nor the new one for the old.
-        assert not await link.confirm(key, 1, 200)
+        assert not await link.confirm(key, 1, 200, since_s)
         await available(link, key)
-        assert not await link.confirm(key, 1, 200)
+        assert not await link.confirm(key, 1, 200, since_s)
         await counting
         assert False in told
         assert told[-1]
-        assert deployment.primary_of(key) is not primary
+        await asyncio.to_thread(
+            wait_until, lambda: deployment.primary_of(key) is not primary, "all to know"
+        )
         primary.revive()
         await count_all(scripts, names, 13, 14)
+        # The new primary vouches for what it was told itself.
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            since_s = time.monotonic()
+            await insist(lambda: scripts.permit(PermitRequest(instance_id=names[0])))
+            if await link.confirm(key, 1, 1_000, since_s):
+                break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
 
 async def test_a_stopped_node_does_not_stall_the_others(cluster: Cluster) -> None:
@@ -370,7 +385,7 @@ async def test_a_deployment_that_is_not_there_is_said_at_once(form: str) -> None
         await available(link, key_of("a"), wanted=False)
         with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):
             await link.ping()
-        assert not await link.confirm(key_of("a"), 1, 100)
+        assert not await link.confirm(key_of("a"), 1, 100, time.monotonic())
 
 
 async def test_sentinels_that_do_not_know_the_service(sentinels: Sentinels) -> None:

@@ -68,6 +68,8 @@ def _waiting(figures: HealthData) -> list[tuple[str, str]]:
         waiting.append(("Waiting for Redis", f"{figures.queued_reports:,}"))
     if figures.dropped_reports:
         waiting.append(("Dropped since start", f"{figures.dropped_reports:,}"))
+    if figures.unconfirmed_changes:
+        waiting.append(("Not on Redis' replicas yet", f"{figures.unconfirmed_changes:,}"))
     return waiting
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from sekring.breaker import Breaker, Durable
+from sekring.breaker import Breaker
 from sekring.degraded import Degraded
 from sekring.guard import Guard
 from sekring.pacing import PacedPermits
+from sekring.pledges import Confirm, Pledges
 from sekring.registrar import Registrar
 from sekring.replay import ReplayQueue
 from sekring.replica import Replica
@@ -28,15 +29,16 @@ class Decisions:
         staleness_ms: int,
         replay_max: int,
         available: Callable[[int], bool],
-        durable: Durable,
+        confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wire; nothing is sent.
 
-        `available` tells whether a partition's Redis can be reached, `durable` waits until what was
-        written about an instance is safe, and `changed` is told of partitions with news.
+        `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
+        it have what was written about an instance, and `changed` is told of partitions with news.
         """
         self.replica = Replica(scripts, keyspace, staleness_ms=staleness_ms, changed=changed)
+        self.pledges = Pledges(scripts, confirm)
         self.replay = ReplayQueue(
             scripts,
             keyspace,
@@ -44,6 +46,7 @@ class Decisions:
             available=available,
             sent_ms=self.replica.sent_ms,
             counted=self.replica.note,
+            pledge=self.pledges.keep,
         )
         self.degraded = Degraded(self.replica, self.replay, keyspace, available)
         self.registrar = Registrar(
@@ -55,6 +58,6 @@ class Decisions:
             self.replica,
             self.registrar,
             self.degraded,
-            durable=durable,
+            self.pledges,
         )
         self.permits = PacedPermits(self.breaker, self.guard)

@@ -272,6 +272,7 @@ HEALTH = Health(
         degraded=False,
         queued_reports=0,
         dropped_reports=0,
+        unconfirmed_changes=0,
         lagging=False,
     ),
 )

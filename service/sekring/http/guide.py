@@ -56,6 +56,7 @@ class Guide(Controller):
             degraded=fleet.degraded or runtime.degraded.partitions > 0,
             queued_reports=runtime.replay.waiting,
             dropped_reports=runtime.replay.dropped,
+            unconfirmed_changes=runtime.pledges.waiting,
             lagging=fleet.lagging,
         )
         return Health("success", "Server is running", data)

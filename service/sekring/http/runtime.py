@@ -45,7 +45,8 @@ _SUPERVISOR_PAUSE_S = 0.2
 #: How long a stop waits for Redis to take what it has yet to learn, in seconds.
 _FLUSH_S = 3.0
 
-#: How long a trip or a reset waits for replicas of Redis to have it, in ms.
+#: How long a trip or a reset waits for replicas of Redis to have it, in ms; then it is answered,
+#: and pledged.
 _CONFIRM_MS = 100
 #: How often a server process looks whether it is to stop, in seconds.
 _DRAIN_PAUSE_S = 0.1
@@ -92,9 +93,11 @@ class Runtime:
             staleness_ms=settings.staleness_ms,
             replay_max=settings.replay_max,
             available=available,
-            durable=self._durable,
+            confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
         )
+        self.pledges = decisions.pledges
+        self._link.on_availability(self.pledges.hurry)
         self.replica = decisions.replica
         self.replay = decisions.replay
         self.degraded = decisions.degraded
@@ -173,6 +176,7 @@ class Runtime:
             self.replica.close()
             await self.registrar.close()
             await self.replay.close(_FLUSH_S)
+            await self.pledges.close(_FLUSH_S)
             await self._finish()
             await self.poster.close()
             await self._link.close()
@@ -202,12 +206,10 @@ class Runtime:
         self.replay.open()
         await asyncio.gather(self.sweep.run(), self.delivery.run())
 
-    async def _durable(self, instance_id: str) -> None:
-        """Wait until replicas of Redis have what was just written about the instance."""
-        replicas = self._confirm_replicas
+    async def _confirm(self, instance_id: str, since_s: float) -> bool:
+        """Tell whether replicas of Redis have what was written about the instance since then."""
         key = self.keyspace.view(self.keyspace.partition_of(instance_id))
-        if replicas and not await self._link.confirm(key, replicas, _CONFIRM_MS):
-            _log.warning("not confirmed by the replicas of redis", instance_id=instance_id)
+        return await self._link.confirm(key, self._confirm_replicas, _CONFIRM_MS, since_s)
 
 
 async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None]]) -> None:

@@ -244,7 +244,8 @@ class Instance(Remembered):
         was = self.state
         if was in {State.CLOSED, State.HALF_OPEN} and self.epoch <= request.epoch:
             self._touch(now)
-            self._open("trip", request.cause, now + request.for_ms, now)
+            until = 0 if request.for_ms is None else now + request.for_ms
+            self._open("trip", request.cause, until, now)
         return Forced(
             instance_id=self.instance_id,
             was=was,

@@ -100,6 +100,7 @@ class ResetRequest(Request, frozen=True, kw_only=True):
     instance_id: str
     only_state: State | None = None
     force: bool = False
+    made_epoch: int | None = None
     origin: Origin | None = None
 
 
@@ -108,6 +109,7 @@ class TripRequest(Request, frozen=True, kw_only=True):
 
     instance_id: str
     for_ms: int | None = None
+    made_epoch: int | None = None
     origin: Origin | None = None
 
 
@@ -116,6 +118,7 @@ class DisableRequest(Request, frozen=True, kw_only=True):
 
     instance_id: str
     for_ms: int | None = None
+    made_epoch: int | None = None
     origin: Origin | None = None
 
 
@@ -125,7 +128,8 @@ class OfferRequest(Request, frozen=True, kw_only=True):
     instance_id: str
     epoch: int
     cause: str
-    for_ms: int
+    for_ms: int | None = None
+    made_epoch: int | None = None
     origin: Origin | None = None
 
 

@@ -12,16 +12,13 @@ from typing import NamedTuple
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
 from sekring.store.keys import FENCE_MS, fence_beside
 
-__all__ = ["SETTLE_S", "Fence"]
-
-#: For how long after a failover or a restart nothing is confirmed, in seconds: what was written
-#: before it would be vouched for by a server that may never have had it.
-SETTLE_S = 5.0
+__all__ = ["Fence"]
 
 
 class _Waiter(NamedTuple):
     key: str
     replicas: int
+    since_s: float
     deadline_s: float
     answer: asyncio.Future[bool]
 
@@ -37,13 +34,16 @@ class Fence:
         self._task: asyncio.Task[None] | None = None
         #: The server's own name for this run of it, and when that was seen to change.
         self._run_id: bytes | None = None
-        self._since_s = 0.0
+        self._changed_s = 0.0
 
-    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:
-        """Tell whether `replicas` replicas have what was written before; never raises."""
+    async def confirm(self, key: str, replicas: int, timeout_ms: int, since_s: float) -> bool:
+        """Tell whether `replicas` replicas have what was written since `since_s`; never raises.
+
+        What was written before a restart is not confirmed: the server may have lost it.
+        """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_ms / 1000
-        waiter = _Waiter(key, replicas, deadline_s, loop.create_future())
+        waiter = _Waiter(key, replicas, since_s, deadline_s, loop.create_future())
         self._waiting.append(waiter)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -74,7 +74,8 @@ class Fence:
                 except ConnectionLost:
                     reached = -1
                 for waiter in served:
-                    _tell(waiter, confirmed=reached >= replicas)
+                    known = waiter.since_s > self._changed_s
+                    _tell(waiter, confirmed=known and reached >= replicas)
         finally:
             self._task = None
             for waiter in served:
@@ -96,14 +97,13 @@ class Fence:
         if len(answers) > 2:  # noqa: PLR2004 - the connection is new
             self._recognise(answers[0])
         reached = answers[-1]
-        settled = time.monotonic() - self._since_s > SETTLE_S
-        return reached if settled and isinstance(reached, int) else -1
+        return reached if isinstance(reached, int) else -1
 
     def _recognise(self, info: object) -> None:
         lines = info.splitlines() if isinstance(info, bytes) else []
         run_id = next((line for line in lines if line.startswith(b"run_id:")), b"")
         if self._run_id not in {None, run_id}:
-            self._since_s = time.monotonic()
+            self._changed_s = time.monotonic()
         self._run_id = run_id
 
 

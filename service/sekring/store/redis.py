@@ -16,7 +16,7 @@ from sekring.redisurl import RedisUrl
 from sekring.store.calls import Call, Deadlines
 from sekring.store.cluster import Cluster
 from sekring.store.connection import Address, Command, Connector
-from sekring.store.fence import SETTLE_S, Fence
+from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
 from sekring.store.scripts import Script
 from sekring.store.sentinel import Sentinel
@@ -117,12 +117,12 @@ class RedisLink:
         """Call `callback` whenever `available` may have changed for some keys."""
         self._callbacks.append(callback)
 
-    async def confirm(self, key: str, replicas: int, timeout_ms: int) -> bool:
-        """Tell whether `replicas` replicas have all that was written beside `key` before.
+    async def confirm(self, key: str, replicas: int, timeout_ms: int, since_s: float) -> bool:
+        """Tell whether `replicas` replicas have all that was written beside `key` since `since_s`.
 
-        `key` is any key of the partition that was written; ask right after the write's answer.
-        False where it is not known within `timeout_ms`: also, for a few seconds, after a failover
-        or a restart, since what was written before it may be lost. Never raises.
+        `key` is any key of the partition that was written; `since_s` (`time.monotonic()`) is when
+        the first such call was made. False where it is not known within `timeout_ms`, and where
+        the node has changed since then, or was restarted: then it may be lost. Never raises.
         """
         self.topology.start()
         slot = self.topology.slot_of(key)
@@ -132,9 +132,26 @@ class RedisLink:
         fence = self._fences.get(address)
         if fence is None:
             fence = self._fences[address] = Fence(self.topology.connector, address)
-        confirmed = await fence.confirm(key, replicas, timeout_ms)
-        settled = time.monotonic() - self.topology.owned_since_s(slot) > SETTLE_S
-        return confirmed and settled and self.topology.owner(slot) == address
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                if not await fence.confirm(key, replicas, timeout_ms, since_s):
+                    return False
+                await self._vouched(time.monotonic())
+        except TimeoutError:
+            return False
+        stayed = self.topology.owned_since_s(slot) < since_s
+        return stayed and self.topology.owner(slot) == address
+
+    async def _vouched(self, at_s: float) -> None:
+        """Return once it is known that the owners were still in charge at `at_s`."""
+        looked = asyncio.Event()
+        unwitness = self.topology.witness(looked.set)
+        try:
+            while self.topology.vouch() < at_s:
+                looked.clear()
+                await looked.wait()
+        finally:
+            unwitness()
 
     async def close(self) -> None:
         """Wait for what is under way, then close every connection."""

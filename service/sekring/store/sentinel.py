@@ -64,9 +64,11 @@ class Sentinel(Survey):
             self._sentinels, [("SENTINEL", question, self._service) for question in questions]
         )
         # The highest epoch is the latest failover's; a sentinel that was cut off has an older one.
-        epoch, _, master = max(_claim(*answer) for answer in answers.values())
+        claims = [_claim(*answer) for answer in answers.values()]
+        epoch, _, master = max(claims)
         if master == self._master:
-            if self.heard_all:
+            # While a failover is under way, a replica may be in charge already.
+            if self.heard_all and not any(under_way for _, under_way, _ in claims):
                 self._vouched_s = asked_s
             return
         if not await self._is_master(master):
@@ -96,7 +98,8 @@ def _claim(described: object, named: object) -> tuple[int, bool, Address]:
         pairs = dict(zip(described[::2], described[1::2], strict=True))
     fields = msgspec.convert(pairs, dict[bytes, bytes])
     host, port = msgspec.convert(named, tuple[bytes, bytes])
-    under_way = (host, port) != (fields[b"ip"], fields[b"port"])
+    # It knows of the failover that it leads, before it names another master and while it does.
+    under_way = b"failover_in_progress" in fields[b"flags"]
     return int(fields[b"config-epoch"]), under_way, Address(host.decode(), int(port))
 
 
