@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,6 +189,7 @@ def test_without_a_token_it_says_how_to_send_one(guarded: ServiceProcess, path: 
         "Bearer \xe9\xff",
         "",
     ],
+    ids=count(),  # not by the tokens, which are random
 )
 def test_what_is_not_the_token_lets_nobody_in(guarded: ServiceProcess, credentials: str) -> None:
     headers = {b"Authorization": credentials.encode("latin-1")}

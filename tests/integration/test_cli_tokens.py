@@ -1,6 +1,7 @@
 """Tokens on the command line's side: making them, checking a file, and what each role may do."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def test_the_other_roles_may_not(sekring: Here, words: list[str], role: Role) ->
         ("hunter2", "The token is not known to this service."),
         (NewToken.make("x", Role.OPERATOR).token, "The token is not known to this service."),
     ],
+    ids=count(),  # not by the tokens, which are random
 )
 def test_without_a_known_token_nothing_is_told_and_the_variable_is_named(
     sekring: Here, words: list[str], token: str, said: str

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -502,7 +503,9 @@ def test_a_login_leads_to_a_path_of_this_site_only(
 
 
 @pytest.mark.parametrize(
-    "token", ["", "x", "ü", OPERATOR.token[:-1], NewToken.make("x", Role.OPERATOR).token]
+    "token",
+    ["", "x", "ü", OPERATOR.token[:-1], NewToken.make("x", Role.OPERATOR).token],
+    ids=count(),  # not by the tokens, which are random
 )
 def test_a_wrong_token_logs_nobody_in(guarded_browser: httpx.Client, token: str) -> None:
     answer = log_in(guarded_browser, token)

@@ -1,5 +1,6 @@
 """API tokens: made, stored hashed, read from a file or the environment, recognised."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
         f"ops=operator:{HASH},",
         MADE.token,
     ],
+    ids=count(),  # not by the tokens, which are random
 )
 def test_a_row_that_is_none_is_refused_without_showing_it(inline: str) -> None:
     with pytest.raises(SettingsError) as refusal:
