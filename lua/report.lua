@@ -40,7 +40,7 @@ local COOLDOWN_JITTER = 0.1
 local BAN_JITTER = 0.05
 local BAN_JITTER_MAX_MS = 600000
 -- What is under way for longer than this was held up.
-local ON_THE_WAY_MS = 20
+local ON_THE_WAY_MS = 100
 local CONFLICT_MIN_MS, CONFLICT_MAX_MS = 30000, 90000
 
 local random = request.random or 0

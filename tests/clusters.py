@@ -118,6 +118,12 @@ class Cluster:
 
     # --------------------------------------------------------------------------- running
 
+    def empty(self) -> None:
+        """Remove every key: a slot that holds any cannot simply be given away."""
+        for node in self.nodes:
+            if node.ask("ROLE")[0] == b"master":
+                node.ask("FLUSHALL")
+
     def heal(self) -> None:
         """Start what was killed, let go on what was stopped, and wait until all is well."""
         for node in self.nodes:

@@ -244,6 +244,7 @@ async def mended(auditor: Auditor) -> None:
 
 
 async def test_a_channel_follows_its_slot(cluster: Cluster) -> None:
+    cluster.empty()
     channel = CHANNELS[0]
     async with audited(cluster.url) as auditor:
         source = cluster.primary_of(channel)
@@ -263,6 +264,7 @@ async def test_a_channel_follows_its_slot(cluster: Cluster) -> None:
 
 async def test_a_slot_that_moves_in_one_go(cluster: Cluster) -> None:
     """Without keys in it a move is over before anybody could have asked."""
+    cluster.empty()
     async with audited(cluster.url) as auditor:
         for _ in range(3):
             for channel in CHANNELS[:3]:
