@@ -134,7 +134,7 @@ def check_bounds(recording: Recording) -> None:
     """No permit and no report is refused for want of Redis, and every answer comes in time."""
     by_gateways = recording.of(Kind.PERMIT, Kind.REPORT, Kind.TRIP)
     assert len(by_gateways.of(Kind.PERMIT).calls) > 50, "there was no load to speak of"
-    assert recording.errors == {}, "calls without an answer"
+    assert recording.errors == {}, f"calls without an answer: {recording.errors}"
     assert set(by_gateways.statuses) == {200}, dict(by_gateways.statuses)
     assert recording.latency.max_ms < DEADLINE_MS, recording.latency
 

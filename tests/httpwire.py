@@ -77,6 +77,10 @@ class Connection:
         self._writer.write(data)
         await self._writer.drain()
 
+    async def closed(self) -> bool:
+        """Wait for the next byte or the end; tell whether it was the end."""
+        return await self._reader.read(1) == b""
+
     def cut(self) -> None:
         """Break the connection at once, with a reset."""
         self._writer.transport.abort()

@@ -147,6 +147,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Setting("deadline of one request", whole_number(100, 600_000, "milliseconds")),
     ] = 5000
+    keep_alive_ms: Annotated[
+        int,
+        Setting(
+            "how long a connection may wait for its next request; longer than a load balancer"
+            " keeps one, or it sends requests into a closing connection",
+            whole_number(100, 3_600_000, "milliseconds"),
+        ),
+    ] = 75_000
     drain_ms: Annotated[
         int,
         Setting(

@@ -47,6 +47,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "replay_max": 100_000,
         "confirm_replicas": None,
         "request_timeout_ms": 5000,
+        "keep_alive_ms": 75_000,
         "drain_ms": 1000,
         "events_heartbeat_ms": 15_000,
         "webhook_timeout_ms": 10_000,

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from granian import Granian
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 
 from sekring.binding import check_binding
 from sekring.errors import SettingsError, StoreUnavailable
@@ -67,6 +68,8 @@ def serve(options: Mapping[str, object]) -> int:
             workers=settings.workers,
             respawn_failed_workers=True,
             workers_kill_timeout=_WORKER_GRACE_S,
+            # It runs from the last answer on, so it is what closes idle connections as well.
+            http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive_ms),
             log_enabled=False,
         )
         server.drain_s = settings.drain_ms / 1000
