@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 __all__ = [
     "INSTANCE_ID_PATTERN",
     "PATTERN_END",
+    "REFUSING",
     "Admission",
     "Connection",
     "Failure",
@@ -57,6 +58,9 @@ class State(StrEnum):
     FORCED_OPEN = "forced_open"
     DISABLED = "disabled"
 
+
+#: States in which every attempt is refused.
+REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
 
 #: The instance's connection, as its gateway last reported it.
 Connection = Literal["", "connecting", "connected"]

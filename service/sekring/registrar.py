@@ -12,7 +12,6 @@ from itertools import islice
 from msgspec import structs
 
 from sekring.errors import StoreUnavailable
-from sekring.model import Admission
 from sekring.store.contract import PermitRequest
 from sekring.store.scripts import Scripts
 
@@ -64,13 +63,12 @@ class Registrar:
         finally:
             self._sender = None
 
-    async def _send(self, request: PermitRequest, at_s: float) -> Admission | None:
+    async def _send(self, request: PermitRequest, at_s: float) -> None:
         age_ms = round((time.monotonic() - at_s) * 1000)
         aged = structs.replace(request, age_ms=age_ms)
         try:
-            return await self._scripts.permit(aged)
+            await self._scripts.permit(aged)
         except StoreUnavailable:
             self._failed(aged)
-            return None
         finally:
             self._registered(request.instance_id)

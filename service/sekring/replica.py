@@ -20,7 +20,7 @@ import structlog
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
-from sekring.model import Admission, State, Verdict
+from sekring.model import REFUSING, Admission, State, Verdict
 from sekring.partition import PartitionState
 from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.contract import (
@@ -31,18 +31,13 @@ from sekring.store.contract import (
     ViewRequest,
 )
 from sekring.store.keys import Keyspace
-from sekring.store.reads import StoredPolicy
+from sekring.store.reads import FLEET, StoredPolicy
 from sekring.store.scripts import Scripts
 
-__all__ = ["REFUSING", "Known", "Replica"]
-
-REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
+__all__ = ["Known", "Replica"]
 
 #: How long to wait until a partition is read again that could not be read, in seconds.
 _READ_PAUSE_S = 0.1
-
-#: The fleet's own field in a partition's policies.
-_FLEET = "*"
 
 _log = structlog.get_logger(__name__)
 
@@ -137,7 +132,7 @@ class Replica:
     def known(self, instance_id: str) -> Known:
         """Return what was last known of the instance: what a decision without Redis begins with."""
         partition = self._partition(instance_id)
-        stored = [partition.policies.get(name) for name in (_FLEET, instance_id)]
+        stored = [partition.policies.get(name) for name in (FLEET, instance_id)]
         patches = [_policy.decode(policy).patch if policy else PolicyPatch() for policy in stored]
         failures, counted_ms = partition.counts.get(instance_id, (0, 0))
         return Known(

@@ -4,13 +4,10 @@ from collections import Counter
 
 from sekring.cli.durations import in_words
 from sekring.cli.moments import moment
-from sekring.model import Snapshot, State
+from sekring.model import REFUSING, Snapshot, State
 from sekring.wire import PolicyAnswer
 
-__all__ = ["REFUSING", "facts", "headline", "open_end"]
-
-#: States in which every attempt is refused.
-REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
+__all__ = ["facts", "headline", "open_end"]
 
 
 def headline(snapshot: Snapshot) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from sekring.cli.api import Api
 from sekring.cli.durations import in_words
 from sekring.cli.exits import Exit
-from sekring.cli.instance import REFUSING, facts, headline, open_end
+from sekring.cli.instance import facts, headline, open_end
 from sekring.cli.listing import Listing, collect
 from sekring.cli.moments import relative
 from sekring.cli.options import add_command, add_state, at_least_one, instance_id
 from sekring.cli.tables import print_facts, print_json, print_line, print_table
 from sekring.errors import InvalidInput
 from sekring.guide import HealthData
-from sekring.model import Snapshot, State
+from sekring.model import REFUSING, Snapshot, State
 
 __all__ = ["register", "run"]
 

@@ -9,12 +9,10 @@ from sekring.http.examples import HEALTH, STATUS, documented
 from sekring.http.options import GUIDE, NEEDS
 from sekring.http.parameters import PathId
 from sekring.http.runtime import Runtime
-from sekring.model import State, health_score
+from sekring.model import REFUSING, health_score
 from sekring.tokens import Permission
 
 __all__ = ["Guide"]
-
-_REFUSING = frozenset({State.OPEN, State.FORCED_OPEN})
 
 
 class Guide(Controller):
@@ -73,7 +71,7 @@ class Guide(Controller):
         snapshot = status.snapshot
         data = StatusData(
             instance_id=instance_id,
-            circuit_breaker_active=snapshot.state in _REFUSING,
+            circuit_breaker_active=snapshot.state in REFUSING,
             recent_failures=snapshot.failures,
             retry_attempts=snapshot.retry_attempts,
             last_failure_timestamps=[failure.at_ms for failure in snapshot.recent_failures],

@@ -48,6 +48,7 @@ _FLUSH_S = 3.0
 #: How long a trip or a reset waits for replicas of Redis to have it, in ms; then it is answered,
 #: and pledged.
 _CONFIRM_MS = 100
+
 #: How often a server process looks whether it is to stop, in seconds.
 _DRAIN_PAUSE_S = 0.1
 

@@ -7,7 +7,7 @@ thing after the other. Time is passed in, and so is chance.
 import math
 
 from sekring.local.memory import Remembered, first
-from sekring.model import Admission, State, Verdict, Why
+from sekring.model import REFUSING, Admission, State, Verdict, Why
 from sekring.policy import Policy
 from sekring.store.contract import (
     Forced,
@@ -32,7 +32,7 @@ class Instance(Remembered):
         now = self.settle(clock)
         if refused and refused[1] > now and self.state is not State.DISABLED:
             return self._refusal(refused[0], refused[1] - now)
-        if self.state in {State.OPEN, State.FORCED_OPEN}:
+        if self.state in REFUSING:
             return self._refusal(self.cause, self._remaining(now), self.reason or None)
         if request.epoch is not None and request.epoch < self.epoch:
             return self._refusal("late", None)
@@ -79,7 +79,7 @@ class Instance(Remembered):
             retry_attempts=max(0, self.attempts - 1),
             tripped=opened and request.outcome == "failure",
             retry_after_ms=self._remaining(now)
-            if self.state in {State.OPEN, State.FORCED_OPEN}
+            if self.state in REFUSING
             else self._backoff(request.random),
             epoch=self.epoch,
         )
@@ -156,7 +156,7 @@ class Instance(Remembered):
                 return "ignored"
 
     def _count(self, request: ReportRequest, kind: str, at: int, now: int) -> Why:
-        if self.state in {State.OPEN, State.FORCED_OPEN}:
+        if self.state in REFUSING:
             self.suppressed += 1
             return "open"
         if self.policy.weights.get(kind) == 0:

@@ -11,10 +11,10 @@ from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.wire import RefusedBuildItem
 
-__all__ = ["Reads", "StoredPolicy"]
+__all__ = ["FLEET", "Reads", "StoredPolicy"]
 
 #: The fleet's own field in a partition's policies; no instance can have that name.
-_FLEET = "*"
+FLEET = "*"
 
 
 class StoredPolicy(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Reads:
 
     async def fleet_policy(self) -> StoredPolicy:
         """Return the fleet's policy; partition 0 takes every change first."""
-        return await self._policy(self._keyspace.policies(0), _FLEET)
+        return await self._policy(self._keyspace.policies(0), FLEET)
 
     async def override(self, instance_id: str) -> StoredPolicy:
         """Return an instance's own policy."""
