@@ -9,6 +9,8 @@
     ├── NotFound              what the caller named is not there
     ├── Refused               a rule forbids it now (a ban in force, a bound reached)
     ├── StoreUnavailable      Redis did not answer in time, or not at all
+    ├── ServiceUnavailable    the breaker service did not answer its client, or not in time
+    ├── DriverError           a session's driver could not do what it was asked
     └── StartError            the process cannot start as it is configured
         ├── SettingsError         a setting has a wrong value
         ├── KeyspaceMismatch      the keyspace was made with another partition count
@@ -21,6 +23,7 @@ Drivers' exceptions stop at the store; HTTP maps this tree to statuses in one pl
 
 __all__ = [
     "DataDirLocked",
+    "DriverError",
     "EmbeddedServerFailed",
     "InvalidInput",
     "KeyspaceMismatch",
@@ -29,6 +32,7 @@ __all__ = [
     "NotFound",
     "Refused",
     "SekringError",
+    "ServiceUnavailable",
     "SettingsError",
     "StartError",
     "StoreUnavailable",
@@ -75,6 +79,14 @@ class Refused(SekringError):
 
 class StoreUnavailable(SekringError):
     """Redis did not answer within its deadline, or the connection failed."""
+
+
+class ServiceUnavailable(SekringError):
+    """The breaker service did not answer its client within the deadline, or not at all."""
+
+
+class DriverError(SekringError):
+    """A session's driver could not do what it was asked; the message is the library's."""
 
 
 class StartError(SekringError):

@@ -1,0 +1,1 @@
+"""The gateway: owns sessions by lease and connects them under the breaker."""

@@ -1,0 +1,1 @@
+"""Worker processes: what holds connections, and may die without taking anything else along."""
