@@ -70,8 +70,8 @@ made_for() {
 make_venv() {
     local wanted=$1 python pip
     local enough=("$wanted" test) # whoever has the test packages has the others too
-    local target=$root
-    [[ $wanted == test ]] && target="${root}[test]"
+    local target="${root}[gateway]"
+    [[ $wanted == test ]] && target="${root}[gateway,test]"
 
     is_ready "${enough[@]}" && return 0
     python=$(find_python)
