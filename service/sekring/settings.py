@@ -42,7 +42,7 @@ __all__ = [
 PREFIX: Final = "SEKRING_"
 
 #: Variables that belong to the command-line client, not to the service.
-CLIENT_VARIABLES: Final = frozenset({"SEKRING_TOKEN", "SEKRING_URL"})
+CLIENT_VARIABLES: Final = frozenset({"SEKRING_GATEWAY", "SEKRING_TOKEN", "SEKRING_URL"})
 
 #: Variables that belong to the tests.
 TEST_PREFIX: Final = "SEKRING_TEST_"

@@ -25,6 +25,7 @@ __all__ = ["main"]
 #: Each is a module of this package with `register` and `run`, in the order of `--help`.
 _COMMANDS = (
     "serve",
+    "up",
     "status",
     "reset",
     "trip",
