@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
-from sekring.store.scripts import Script
+from sekring.store.calling import Script
 
 __all__ = ["NOW_MS", "AtTime", "together"]
 

@@ -15,7 +15,7 @@ from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
 from sekring.wire import ResetsAnswer
 
-__all__ = ["Fleet", "Page", "Totals"]
+__all__ = ["Fleet", "Page", "Totals", "page_start"]
 
 #: Partitions that are asked at once for a page, at most.
 _PARTITIONS_AT_ONCE = 16
@@ -96,7 +96,7 @@ class Fleet:
         Raises:
             InvalidInput: `cursor` is not one that a page gave.
         """
-        partition, after = self._start(cursor)
+        partition, after = page_start(cursor, self._keyspace.partitions)
         # Closed instances are the rule and have no index of their own.
         label = "all" if state in {None, State.CLOSED} else str(state)
         found: list[Snapshot] = []
@@ -163,20 +163,6 @@ class Fleet:
                 yield ids
                 after = ids[-1]
 
-    def _start(self, cursor: str | None) -> tuple[int, str | None]:
-        if cursor is None:
-            return 0, None
-        number, _, after = cursor.partition(":")
-        if (
-            not re.fullmatch(r"[0-9]{1,4}", number)
-            or int(number) >= self._keyspace.partitions
-            or not re.fullmatch(INSTANCE_ID_PATTERN, after)
-        ):
-            raise InvalidInput(
-                "cursor is not one that a page gave: leave it out to begin anew.", "cursor"
-            )
-        return int(number), after
-
     async def _places(
         self, partitions: range, label: str, after: str | None, limit: int
     ) -> list[tuple[int, str]]:
@@ -231,6 +217,26 @@ class Fleet:
                 return _combine(FleetTotals.sum([stored]), effective, accounted)
             stored = again
         return FleetTotals.sum([stored])
+
+
+def page_start(cursor: str | None, partitions: int) -> tuple[int, str | None]:
+    """Return where a page begins: the partition, and the id in it behind which it does.
+
+    Raises:
+        InvalidInput: `cursor` is not one that a page gave.
+    """
+    if cursor is None:
+        return 0, None
+    number, _, after = cursor.partition(":")
+    if (
+        not re.fullmatch(r"[0-9]{1,4}", number)
+        or int(number) >= partitions
+        or not re.fullmatch(INSTANCE_ID_PATTERN, after)
+    ):
+        raise InvalidInput(
+            "cursor is not one that a page gave: leave it out to begin anew.", "cursor"
+        )
+    return int(number), after
 
 
 def _combine(stored: FleetTotals, more: FleetTotals, less: FleetTotals) -> FleetTotals:

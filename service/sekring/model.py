@@ -208,7 +208,8 @@ class Transition(Struct, frozen=True, kw_only=True):
     instance_id: str
     at_ms: int
     #: trip, reopen, recover, half_open, close, reset, force_open, disable, enable, ban,
-    #: permanent, conflict, policy; of the fleet (instance `*`): policy, refuse_build, permit_build,
+    #: permanent, conflict, policy, want_session, drop_session, takeover; of the fleet
+    #: (instance `*`): policy, refuse_build, permit_build,
     #: create_webhook, delete_webhook, disable_webhook
     #: guard_trip, guard_ramp, guard_recover, guard_reset, guard_force_open
     action: str

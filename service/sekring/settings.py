@@ -194,6 +194,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             whole_number(500, 60_000, "milliseconds"),
         ),
     ] = 5_000
+    lease_ttl_ms: Annotated[
+        int,
+        Setting(
+            "how long a gateway owns a session without a renewal; the same on every replica",
+            whole_number(1_000, 120_000, "milliseconds"),
+        ),
+    ] = 15_000
     insecure: Annotated[
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False

@@ -50,6 +50,15 @@ NEEDED = {
     "testWebhook": Role.OPERATOR,
     "tripGuard": Role.OPERATOR,
     "resetGuard": Role.OPERATOR,
+    "claimLeases": Role.GATEWAY,
+    "renewLeases": Role.GATEWAY,
+    "releaseLeases": Role.GATEWAY,
+    "setPhase": Role.GATEWAY,
+    "listSessions": Role.VIEWER,
+    "getSession": Role.VIEWER,
+    "wantSession": Role.OPERATOR,
+    "dropSession": Role.OPERATOR,
+    "listGateways": Role.VIEWER,
 }
 
 #: From the least to the most.

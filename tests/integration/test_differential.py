@@ -19,6 +19,7 @@ from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State
 from sekring.policy import Policy, PolicyPatch, merge
+from sekring.store.calling import Script
 from sekring.store.contract import (
     DisableRequest,
     Facts,
@@ -39,7 +40,7 @@ from sekring.store.contract import (
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.redis import RedisLink
-from sekring.store.scripts import Script, Scripts
+from sekring.store.scripts import Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind
 from tests.servers import RedisServer
 

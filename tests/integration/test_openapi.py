@@ -243,6 +243,7 @@ def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
     it_is_one_of_many(client)
     it_is_seen_in_a_browser(client)
     it_is_told_to_others(client)
+    it_is_owned_by_a_gateway(client)
 
     assert client.called == set(client.operations), "an operation was not called"
 
@@ -349,6 +350,28 @@ def it_is_told_to_others(client: Client) -> None:
     client.call("deleteWebhook", webhook_id=webhook_id)
     assert client.call("deleteWebhook", webhook_id=webhook_id).status_code == 404
     assert client.call("testWebhook", webhook_id=webhook_id).status_code == 404
+
+
+def it_is_owned_by_a_gateway(client: Client) -> None:
+    assert client.call("wantSession", {"instance_id": "628"}).json()["wanted"] is True
+    gateway = {"gateway": "gateway-1", "capacity": 10}
+
+    leases = client.call("claimLeases", {**gateway, "held": 0}).json()["leases"]
+    # An example may be wanted as well.
+    mine = [
+        {"instance_id": "628", "token": one["token"]}
+        for one in leases
+        if one["instance_id"] == "628"
+    ]
+    assert client.call("getSession").json()["gateway"] == "gateway-1"
+    phase = {"gateway": "gateway-1", "token": mine[0]["token"], "phase": "connected"}
+    assert client.call("setPhase", phase).json()["held"] is True
+    assert client.call("listSessions").json()["sessions"][0]["phase"] == "connected"
+    assert client.call("renewLeases", {**gateway, "leases": mine}).json()["leases"][0]["held"]
+    assert client.call("listGateways").json()["gateways"][0]["held"] == 1
+    released = client.call("releaseLeases", {"gateway": "gateway-1", "leases": mine})
+    assert released.json()["released"] == 1
+    assert client.call("dropSession").json()["wanted"] is False
 
 
 def test_every_refusal_is_as_declared(client: Client, document: Document) -> None:

@@ -12,9 +12,9 @@ import pytest
 from redis.crc import key_slot
 
 from sekring.errors import StoreUnavailable
+from sekring.store.calling import Script
 from sekring.store.push import PushChannel
 from sekring.store.redis import RedisLink
-from sekring.store.scripts import Script
 from tests.clusters import Cluster
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer

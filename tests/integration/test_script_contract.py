@@ -11,8 +11,9 @@ from msgspec import Struct, structs
 
 from sekring.model import Admission, GuardState, Origin, Pacing, Snapshot, Verdict
 from sekring.policy import Policy
-from sekring.store import contract
+from sekring.store import contract, session_contract
 from sekring.store.assemble import assemble, read, script_names
+from sekring.store.calling import Script, ScriptCalls
 from sekring.store.contract import (
     AdvanceWebhookRequest,
     ClaimRequest,
@@ -51,7 +52,26 @@ from sekring.store.contract import (
 )
 from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
 from sekring.store.redis import RedisLink
-from sekring.store.scripts import Script, Scripts
+from sekring.store.scripts import Scripts
+from sekring.store.session_contract import (
+    ClaimedLeases,
+    ClaimLeasesRequest,
+    DropSessionRequest,
+    JoinGatewaysRequest,
+    ListGatewaysRequest,
+    LiveGateways,
+    PartitionVacancies,
+    ReadSessionsRequest,
+    ReleasedLeases,
+    ReleaseLeasesRequest,
+    RenewedLeases,
+    RenewLeasesRequest,
+    SessionsRead,
+    SetPhaseRequest,
+    VacanciesRequest,
+    WantSessionRequest,
+)
+from sekring.store.session_scripts import SessionScripts
 from sekring.taxonomy import COUNTED_KINDS, Effect
 
 ID: Final = "6281234567890"
@@ -109,7 +129,36 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "trip": (TripRequest(instance_id=ID, for_ms=1, made_epoch=1, origin=Origin()), Forced),
     "view": (ViewRequest(), PartitionView),
     "trip_guard": (TripGuardRequest(for_ms=1, origin=Origin()), GuardChange),
+    "want_session": (WantSessionRequest(instance_id=ID, origin=Origin()), None),
+    "drop_session": (DropSessionRequest(instance_id=ID, origin=Origin()), None),
+    "claim_leases": (
+        ClaimLeasesRequest(gateway="g", limit=1, ttl_ms=1_000, origin=Origin()),
+        ClaimedLeases,
+    ),
+    "renew_leases": (
+        RenewLeasesRequest(gateway="g", ttl_ms=1_000, instance_ids=[ID], tokens=[1]),
+        RenewedLeases,
+    ),
+    "release_leases": (
+        ReleaseLeasesRequest(gateway="g", instance_ids=[ID], tokens=[1]),
+        ReleasedLeases,
+    ),
+    "set_phase": (
+        SetPhaseRequest(
+            instance_id=ID, gateway="g", token=1, phase="waiting", device="d", detail="d"
+        ),
+        None,
+    ),
+    "join_gateways": (
+        JoinGatewaysRequest(gateway="g", capacity=1, held=1, draining=True, ttl_ms=1_000),
+        LiveGateways,
+    ),
+    "list_gateways": (ListGatewaysRequest(ttl_ms=1_000), LiveGateways),
+    "read_sessions": (ReadSessionsRequest(instance_ids=[ID]), SessionsRead),
+    "vacancies": (VacanciesRequest(), PartitionVacancies),
 }
+#: Every class with wrappers.
+WRAPPERS: Final[tuple[type[ScriptCalls], ...]] = (Scripts, SessionScripts)
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
 
@@ -141,7 +190,8 @@ async def call(name: str, link: RedisLink) -> Recorder:
     """Call a script's wrapper as the service does."""
     recorder = Recorder(link)
     # One partition: what goes to all of them is one call then.
-    method = getattr(Scripts(recorder, Keyspace(partitions=1)), name)
+    (wrapper,) = (one for one in WRAPPERS if hasattr(one, name))
+    method = getattr(wrapper(recorder, Keyspace(partitions=1)), name)
     taken = inspect.signature(method).parameters
     arguments = [value for word, value in (("partition", 0), ("webhook_id", "w")) if word in taken]
     await method(*arguments, REQUESTS[name][0])
@@ -167,8 +217,13 @@ def body(name: str) -> str:
 
 
 def test_every_script_has_a_wrapper_and_every_wrapper_a_script() -> None:
-    methods = {name for name, _ in inspect.getmembers(Scripts, inspect.isfunction)}
-    assert {name for name in methods if not name.startswith("_")} == set(NAMES) == set(REQUESTS)
+    methods = [
+        name
+        for wrapper in WRAPPERS
+        for name, _ in inspect.getmembers(wrapper, inspect.isfunction)
+        if not name.startswith("_")
+    ]
+    assert sorted(methods) == sorted(NAMES) == sorted(REQUESTS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -291,6 +346,7 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
     built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
     built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
+    built.append(keyspace.gateways())
     built += [
         getattr(keyspace, name)(0)
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)
@@ -301,6 +357,7 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     assert suffixes == set(KINDS)
 
 
-def test_the_module_offers_every_request_and_reply() -> None:
+def test_the_modules_offer_every_request_and_reply() -> None:
+    offered = {*contract.__all__, *session_contract.__all__}
     for request, _ in REQUESTS.values():
-        assert type(request).__name__ in contract.__all__
+        assert type(request).__name__ in offered

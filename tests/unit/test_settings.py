@@ -54,6 +54,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "webhook_retry_ms": 1_000,
         "webhook_retry_max_ms": 300_000,
         "webhook_lease_ms": 5_000,
+        "lease_ttl_ms": 15_000,
         "insecure": False,
     }
 

@@ -19,16 +19,19 @@ from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
 from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
+from sekring.http.gateways import GatewayRoutes
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
+from sekring.http.leases import LeaseRoutes
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
 from sekring.http.login import Login
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.reset import Reset
 from sekring.http.runtime import Runtime
+from sekring.http.sessions import SessionRoutes
 from sekring.http.views import Assets, Views
 from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
@@ -64,6 +67,9 @@ def create_app(settings: Settings) -> Litestar:
             Events,
             WebhookRoutes,
             GuardRoutes,
+            LeaseRoutes,
+            SessionRoutes,
+            GatewayRoutes,
             Probes,
             Login,
             Assets,

@@ -22,7 +22,7 @@ from sekring.http.examples import (
 )
 from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
-from sekring.http.parameters import Limit, PathId
+from sekring.http.parameters import Cursor, Limit, PathId
 from sekring.http.runtime import Runtime
 from sekring.model import Snapshot, State
 from sekring.store.contract import Forced
@@ -62,9 +62,7 @@ class Instances(Controller):
         in_state: Annotated[
             State | None, Parameter(query="state", description="Only those in this state.")
         ] = None,
-        cursor: Annotated[
-            str | None, Parameter(max_length=160, description="Where the last page ended.")
-        ] = None,
+        cursor: Cursor = None,
         limit: Limit = 100,
     ) -> InstancePage:
         """Go on with `cursor` until it is `null`; a page may be short before the last one."""

@@ -6,7 +6,7 @@ from litestar.params import Parameter
 
 from sekring.model import INSTANCE_ID_PATTERN
 
-__all__ = ["Limit", "PathId"]
+__all__ = ["Cursor", "Limit", "PathId"]
 
 PathId = Annotated[
     str,
@@ -17,3 +17,5 @@ PathId = Annotated[
 ]
 
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=1_000, description="Entries at most.")]
+
+Cursor = Annotated[str | None, Parameter(max_length=160, description="Where the last page ended.")]

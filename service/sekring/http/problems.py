@@ -31,7 +31,7 @@ from sekring.guide import GuideError
 from sekring.http.options import GUIDE, option_of
 from sekring.model import State
 from sekring.taxonomy import Kind, Protocol
-from sekring.wire import Outcome, Problem
+from sekring.wire import Outcome, Phase, Problem
 
 __all__ = ["answer", "problem_of", "problem_of_request"]
 
@@ -51,7 +51,7 @@ _NAME_WORDS = "takes 1 to 128 printable ASCII characters without spaces"
 #: What a field with a pattern takes, where that is no instance's id.
 _PATTERN_WORDS = MappingProxyType(
     {
-        **dict.fromkeys(("attempt_id", "build", "gateway", "id"), _NAME_WORDS),
+        **dict.fromkeys(("attempt_id", "build", "device", "gateway", "id"), _NAME_WORDS),
         "url": "takes printable ASCII without spaces",
         "webhook_id": "takes wh_ and 12 hex digits, as GET /v1/webhooks lists them",
     }
@@ -62,6 +62,7 @@ _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
     {
         "kind": Kind,
         "outcome": get_args(Outcome),
+        "phase": Phase,
         "protocol": get_args(Protocol),
         "state": State,
         "states": State,

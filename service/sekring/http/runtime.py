@@ -18,6 +18,11 @@ from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
 from sekring.policies import Policies
 from sekring.redisurl import RedisUrl
+from sekring.sessions.claims import Claims
+from sekring.sessions.gateways import Gateways
+from sekring.sessions.leases import Leases
+from sekring.sessions.vacancies import Vacancies
+from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
 from sekring.store.hooks import Hooks
@@ -26,6 +31,8 @@ from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
+from sekring.store.session_scripts import SessionScripts
+from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
@@ -48,6 +55,10 @@ _FLUSH_S = 3.0
 #: How long a trip or a reset waits for replicas of Redis to have it, in ms; then it is answered,
 #: and pledged.
 _CONFIRM_MS = 100
+
+#: How long a claim, a renewal or a wish waits for them, in ms; then it is an error. The gateway
+#: sends it again long before its leases end.
+_CONFIRM_LEASE_MS = 1000
 
 #: How often a server process looks whether it is to stop, in seconds.
 _DRAIN_PAUSE_S = 0.1
@@ -128,8 +139,39 @@ class Runtime:
             retry_max_ms=settings.webhook_retry_max_ms,
         )
         self.delivery = Delivery(hooks, self.feed, self.poster, pace, settings.port)
+        self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
+
+    def _wire_sessions(self) -> None:
+        scripts = SessionScripts(self._link, self.keyspace, self._bulk)
+        vacancies = Vacancies(scripts, self.keyspace)
+        ttl_ms = self.settings.lease_ttl_ms
+        self.gateways = Gateways(scripts, ttl_ms)
+        self.claims = Claims(
+            scripts,
+            self.gateways,
+            vacancies,
+            ttl_ms=ttl_ms,
+            confirm=self._confirm_partition,
+            changed=self.feed.wake,
+        )
+        self.leases = Leases(
+            scripts,
+            self.keyspace,
+            self.gateways,
+            vacancies,
+            ttl_ms=ttl_ms,
+            confirm=self._confirm_partition,
+        )
+        self.wishes = Wishes(
+            scripts,
+            SessionReads(scripts, self._bulk, self.keyspace),
+            self.keyspace,
+            vacancies,
+            confirm=self._confirm_partition,
+            changed=self.feed.wake,
+        )
 
     def claimed(self) -> KeyspaceClaim:
         """Return the claim on the keyspace, without which nothing is decided.
@@ -211,6 +253,13 @@ class Runtime:
         """Tell whether replicas of Redis have what was written about the instance since then."""
         key = self.keyspace.view(self.keyspace.partition_of(instance_id))
         return await self._link.confirm(key, self._confirm_replicas, _CONFIRM_MS, since_s)
+
+    async def _confirm_partition(self, partition: int, since_s: float) -> bool:
+        """Tell whether replicas of Redis, if there are to be any, have what was written there."""
+        if not self._confirm_replicas:
+            return True
+        key = self.keyspace.leases(partition)
+        return await self._link.confirm(key, self._confirm_replicas, _CONFIRM_LEASE_MS, since_s)
 
 
 async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None]]) -> None:

@@ -60,6 +60,17 @@ _WEBHOOK_KINDS = (
     KeyKind("hookstate", "hash", 8 * _DAY_MS),
     KeyKind("hooklease", "string", _MINUTE_MS),
 )
+#: Those of the sessions, in every partition.
+_SESSION_KINDS = (
+    KeyKind("sessions", "hash", None, "configuration: a lost session would not be connected"),
+    KeyKind("leases", "zset", None, "goes with sessions: each is in it, with the end of its lease"),
+    KeyKind(
+        "owners", "hash", None, "fencing tokens must go on growing for as long as a session is"
+    ),
+    KeyKind("claims", "hash", _MINUTE_MS),
+)
+#: In partition 0.
+_GATEWAYS = KeyKind("gateways", "hash", _DAY_MS)
 _KEYSPACE = KeyKind(
     "keyspace", "hash", None, "fixes the partition count: another one would lose every instance"
 )
@@ -71,6 +82,8 @@ KEY_KINDS: tuple[KeyKind, ...] = (
     _GUARD,
     _BUILDS,
     *_WEBHOOK_KINDS,
+    *_SESSION_KINDS,
+    _GATEWAYS,
     _KEYSPACE,
 )
 
@@ -164,6 +177,26 @@ class Keyspace(Struct, frozen=True):
     def hooklease(self, webhook_id: str) -> str:
         """Return the string that names the replica which delivers a webhook."""
         return f"{self._tag(0)}:hooklease:{webhook_id}"
+
+    def sessions(self, partition: int) -> str:
+        """Return the hash of sessions that are to be connected."""
+        return f"{self._tag(partition)}:sessions"
+
+    def leases(self, partition: int) -> str:
+        """Return the sorted set of a partition's sessions by when their leases end."""
+        return f"{self._tag(partition)}:leases"
+
+    def owners(self, partition: int) -> str:
+        """Return the hash of who owned a session last."""
+        return f"{self._tag(partition)}:owners"
+
+    def claims(self, partition: int) -> str:
+        """Return the hash of what the latest claims were answered."""
+        return f"{self._tag(partition)}:claims"
+
+    def gateways(self) -> str:
+        """Return the hash of gateways."""
+        return f"{self._tag(0)}:gateways"
 
     def keyspace(self) -> str:
         """Return the hash that fixes the partition count."""

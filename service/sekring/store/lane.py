@@ -27,10 +27,10 @@ from redis.exceptions import (
 )
 
 from sekring.errors import StoreUnavailable
+from sekring.store.calling import Script
 from sekring.store.calls import Call
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
 from sekring.store.holds import Holds
-from sekring.store.scripts import Script
 
 __all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
 

@@ -13,12 +13,12 @@ from redis.exceptions import AskError, MovedError
 
 from sekring.errors import StoreUnavailable
 from sekring.redisurl import RedisUrl
+from sekring.store.calling import Script
 from sekring.store.calls import Call, Deadlines
 from sekring.store.cluster import Cluster
 from sekring.store.connection import Address, Command, Connector
 from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
-from sekring.store.scripts import Script
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.topology import Topology

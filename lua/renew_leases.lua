@@ -1,0 +1,25 @@
+#!lua
+-- renew_leases: prolongs those of a gateway's leases in one partition that are still its own.
+--
+-- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
+--       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
+--       3 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+-- ARGV  1 request, msgpack:
+--         gateway
+--         ttl_ms         how long they last from now on
+--         instance_ids
+--         tokens         the fencing token of each: an outdated one prolongs nothing
+--         now_ms         tests only
+-- Returns msgpack: the fields of RenewedLeases (sekring/store/session_contract.py)
+
+local SESSIONS, LEASES, OWNERS = KEYS[1], KEYS[2], KEYS[3]
+-- include: request lease wish
+
+local now = server_ms()
+local held, wanted = {}, {}
+for i, instance_id in ipairs(request.instance_ids) do
+  held[i] = is_held(instance_id, owner_of(instance_id), request.tokens[i], now)
+  wanted[i] = is_wanted(instance_id)
+  if held[i] then redis.call('ZADD', LEASES, now + request.ttl_ms, instance_id) end
+end
+return cmsgpack.pack({ held = held, wanted = wanted })

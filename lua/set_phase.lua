@@ -1,0 +1,27 @@
+#!lua
+-- set_phase: the owner of a session says where it stands.
+--
+-- KEYS  1 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
+--       2 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+-- ARGV  1 request, msgpack:
+--         instance_id
+--         gateway
+--         token    its fencing token: an outdated one changes nothing
+--         phase    waiting, connecting, pairing, connected or unpaired
+--         device   the JID that it was paired with; without it, as before, or none if it is unpaired
+--         detail   what there is to say about it
+--         now_ms   tests only
+-- Returns 1 if the lease is the caller's, else 0
+
+local LEASES, OWNERS = KEYS[1], KEYS[2]
+-- include: request lease
+
+local now = server_ms()
+local owner = owner_of(request.instance_id)
+if not is_held(request.instance_id, owner, request.token, now) then return 0 end
+if owner.phase ~= request.phase then owner.since_ms = now end
+owner.phase = request.phase
+owner.detail = request.detail
+owner.device = request.device or request.phase ~= 'unpaired' and owner.device or nil
+set_owner(request.instance_id, owner)
+return 1

@@ -1,0 +1,18 @@
+#!lua flags=no-writes
+-- vacancies: how many sessions of a partition are wanted, and how many of all can be claimed. Changes nothing.
+--
+-- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
+--       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
+-- ARGV  1 request, msgpack:
+--         now_ms   tests only
+-- Returns msgpack: the fields of PartitionVacancies (sekring/store/session_contract.py)
+
+local SESSIONS, LEASES = KEYS[1], KEYS[2]
+-- include: request vacancy
+
+local now = server_ms()
+return cmsgpack.pack({
+  sessions = redis.call('HLEN', SESSIONS),
+  -- Those whose end is impossibly far away want a look as well: a claim shortens them.
+  vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf'),
+})
