@@ -1,4 +1,5 @@
 -- The push channel of a partition: what replicas must know at once. It is named like the VIEW key.
+-- A message is about an instance's facts, or rings a bell for those who wait for something.
 -- Numbered without a gap, so that a replica notices what it has missed. The first number is a time:
 -- above all that came before the partition was lost.
 local PARTITION_TTL_MS = 2 * 86400000

@@ -8,6 +8,11 @@
     ├── NotAllowed            the token's role may not do this
     ├── NotFound              what the caller named is not there
     ├── Refused               a rule forbids it now (a ban in force, a bound reached)
+    ├── BreakerRefuses        an instance's breaker lets it not connect now
+    ├── TimedOut              what was waited for did not come in time
+    ├── GatewayFailed         the gateway that owns a session could not do what it was asked
+    ├── SealBroken            it was stored under another seal key than this replica has
+    ├── ServiceStopping       the replica stops and waits for nothing any longer
     ├── StoreUnavailable      Redis did not answer in time, or not at all
     ├── ServiceUnavailable    the breaker service did not answer its client, or not in time
     ├── DriverError           a session's driver could not do what it was asked
@@ -22,20 +27,25 @@ Drivers' exceptions stop at the store; HTTP maps this tree to statuses in one pl
 """
 
 __all__ = [
+    "BreakerRefuses",
     "DataDirLocked",
     "DriverError",
     "EmbeddedServerFailed",
+    "GatewayFailed",
     "InvalidInput",
     "KeyspaceMismatch",
     "NotAllowed",
     "NotAuthenticated",
     "NotFound",
     "Refused",
+    "SealBroken",
     "SekringError",
+    "ServiceStopping",
     "ServiceUnavailable",
     "SettingsError",
     "StartError",
     "StoreUnavailable",
+    "TimedOut",
 ]
 
 
@@ -75,6 +85,32 @@ class Refused(SekringError):
         """Say which rule, and how to go on."""
         super().__init__(message)
         self.cause = cause
+
+
+class BreakerRefuses(SekringError):
+    """The breaker of an instance lets it not connect now; `cause` says why it is open."""
+
+    def __init__(self, message: str, cause: str | None, retry_after_ms: int | None) -> None:
+        """Say it in words; `retry_after_ms` is `None` where only a person can help."""
+        super().__init__(message)
+        self.cause = cause
+        self.retry_after_ms = retry_after_ms
+
+
+class TimedOut(SekringError):
+    """What was waited for did not come in time; the message says what is known about why."""
+
+
+class GatewayFailed(SekringError):
+    """The gateway that owns a session could not do what it was asked; the message is its own."""
+
+
+class SealBroken(SekringError):
+    """What is stored was sealed with a key that this replica does not have."""
+
+
+class ServiceStopping(SekringError):
+    """The replica stops, and waits for nothing any longer; another one may."""
 
 
 class StoreUnavailable(SekringError):

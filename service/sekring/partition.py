@@ -63,8 +63,10 @@ class PartitionState:
         """Take one message; false if one is missing before it, or if it says to read anew."""
         if message.seq <= self.seq:
             return True
-        complete = message.seq == self.seq + 1 and message.instance_id is not None
+        complete = message.seq == self.seq + 1
         self.seq = message.seq
+        if message.bell is not None:
+            return complete
         self.epoch = max(self.epoch, message.epoch)
         if message.instance_id is None:
             return False

@@ -68,15 +68,18 @@ class Replica:
         *,
         staleness_ms: int,
         changed: Callable[[int], None] = lambda _: None,
+        rung: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         """Begin with nothing known. `changed` is told of every partition in which something is new.
 
-        With a `staleness_ms` of 0 the view is never current enough to answer.
+        `rung` is told of every bell: its topic, and what it is about. With a `staleness_ms` of 0
+        the view is never current enough to answer.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
         self._changed = changed
+        self._rung = rung
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
 
@@ -177,11 +180,14 @@ class Replica:
             _log.exception("a message on the push channel makes no sense", channel=channel)
             self._read_anew(number)
             return
+        if message.bell is not None:
+            self._rung(message.bell, message.about)
         if partition.reading:
             partition.early.append(message)
         elif partition.live and not partition.apply(message):
             self._read_anew(number)
-        self._changed(number)
+        if message.bell is None:
+            self._changed(number)
 
     def broken(self, channel: str) -> None:
         """Messages may be missed: the view is not current until the channel was opened again."""

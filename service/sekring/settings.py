@@ -21,6 +21,7 @@ from sekring.takes import (
     HOST,
     PATH,
     REDIS_URL,
+    SEAL_KEY,
     SWITCH,
     Takes,
     matching,
@@ -201,6 +202,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             whole_number(1_000, 120_000, "milliseconds"),
         ),
     ] = 15_000
+    qr_wait_ms: Annotated[
+        int,
+        Setting(
+            "how long a request waits for what a gateway has to do: a QR code, a pairing code, a"
+            " message sent; shorter than a load balancer's patience",
+            whole_number(100, 120_000, "milliseconds"),
+        ),
+    ] = 30_000
+    seal_key: Annotated[
+        str | None,
+        Setting(
+            "key with which QR codes, messages and pairing codes are encrypted in Redis, the same"
+            " for all replicas; none: they are readable there until they expire",
+            SEAL_KEY,
+            secret=True,
+            option=False,
+        ),
+    ] = None
     insecure: Annotated[
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False

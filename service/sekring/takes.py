@@ -1,5 +1,7 @@
 """Kinds of values that a setting takes: each in words, and as the function that reads it."""
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Callable
@@ -14,6 +16,7 @@ __all__ = [
     "HOST",
     "PATH",
     "REDIS_URL",
+    "SEAL_KEY",
     "SWITCH",
     "Takes",
     "matching",
@@ -22,6 +25,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_SEAL_KEY_BYTES = 32
 
 
 class Takes(msgspec.Struct, Generic[T], frozen=True):
@@ -97,6 +102,16 @@ def _parse_redis_url(text: str) -> str:
     return text
 
 
+def _parse_seal_key(text: str) -> str:
+    try:
+        key = base64.b64decode(text, altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(text) from error
+    if len(key) != _SEAL_KEY_BYTES:
+        raise ValueError(text)
+    return text
+
+
 SWITCH: Final = Takes("on or off", _parse_switch)
 PATH: Final = Takes("a path", _parse_path)
 HOST: Final = Takes("a host name or an IP address, without a port", _parse_host)
@@ -105,4 +120,8 @@ REDIS_URL: Final = Takes(
     " redis+sentinel://[user:password@]host[:port],…/service[/database] or"
     " redis+cluster://[user:password@]host[:port],…; rediss in place of redis for TLS",
     _parse_redis_url,
+)
+SEAL_KEY: Final = Takes(
+    "32 bytes in URL-safe base64, as `openssl rand -base64 32 | tr +/ -_` makes them",
+    _parse_seal_key,
 )

@@ -1,6 +1,7 @@
 """Settings: where they come from, what they take, what they never show."""
 
 import argparse
+import base64
 
 import msgspec
 import pytest
@@ -55,6 +56,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "webhook_retry_max_ms": 300_000,
         "webhook_lease_ms": 5_000,
         "lease_ttl_ms": 15_000,
+        "qr_wait_ms": 30_000,
+        "seal_key": None,
         "insecure": False,
     }
 
@@ -211,6 +214,7 @@ def test_neither_repr_nor_str_nor_rich_shows_a_secret() -> None:
     environ = {
         "SEKRING_REDIS_URL": "redis://user:hunter2@host:6379/3?password=hunter3",
         "SEKRING_TOKENS": "hunter4",
+        "SEKRING_SEAL_KEY": "hunter" * 7 + "h=",
     }
     loaded = load(environ)
 
@@ -219,9 +223,24 @@ def test_neither_repr_nor_str_nor_rich_shows_a_secret() -> None:
         assert "redis://***@host:6379/3?***" in shown
 
 
-def test_tokens_are_no_option_since_a_command_line_is_public() -> None:
+@pytest.mark.parametrize("option", ["--tokens", "--seal-key"])
+def test_a_secret_is_no_option_since_a_command_line_is_public(option: str) -> None:
     with pytest.raises(SystemExit):
-        options_of("--tokens", "x")
+        options_of(option, "x")
+
+
+@pytest.mark.parametrize("key", ["hunter2", "hunter" * 7 + "h", "hunter+/" * 5 + "h==", "h" * 44])
+def test_a_seal_key_that_is_none_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(SettingsError, match="takes 32 bytes in URL-safe base64") as caught:
+        load({"SEKRING_SEAL_KEY": key})
+
+    assert key not in str(caught.value)
+
+
+def test_a_seal_key_is_32_bytes_in_base64_for_urls() -> None:
+    key = base64.urlsafe_b64encode(b"\xfb\xff" * 16).decode()
+
+    assert load({"SEKRING_SEAL_KEY": key}).settings.seal_key == key
 
 
 @pytest.mark.parametrize(

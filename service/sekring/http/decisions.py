@@ -31,13 +31,17 @@ class Decisions:
         available: Callable[[int], bool],
         confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
+        rung: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         """Wire; nothing is sent.
 
         `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
-        it have what was written about an instance, and `changed` is told of partitions with news.
+        it have what was written about an instance; `changed` is told of partitions with news, and
+        `rung` of bells.
         """
-        self.replica = Replica(scripts, keyspace, staleness_ms=staleness_ms, changed=changed)
+        self.replica = Replica(
+            scripts, keyspace, staleness_ms=staleness_ms, changed=changed, rung=rung
+        )
         self.pledges = Pledges(scripts, confirm)
         self.replay = ReplayQueue(
             scripts,

@@ -18,6 +18,7 @@ from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
 from sekring.policies import Policies
 from sekring.redisurl import RedisUrl
+from sekring.sessions.bells import Bells
 from sekring.sessions.claims import Claims
 from sekring.sessions.gateways import Gateways
 from sekring.sessions.leases import Leases
@@ -98,6 +99,7 @@ class Runtime:
 
         streams = Streams(self.scripts, self.keyspace)
         self.feed = Feed(streams)
+        self.bells = Bells()
         decisions = Decisions(
             self.scripts,
             self.reads,
@@ -107,6 +109,7 @@ class Runtime:
             available=available,
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
+            rung=self.bells.ring,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -233,6 +236,7 @@ class Runtime:
     async def _finish(self) -> None:
         """End what would go on for ever, so that it does not hold up the stop."""
         self.feed.close()
+        self.bells.close()
         await self.delivery.stop()
 
     async def _keep(self) -> None:

@@ -382,9 +382,13 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 class Announcement(Struct, frozen=True, kw_only=True):
-    """A message on a partition's push channel; without an instance: read the partition anew."""
+    """A message on a partition's push channel; without instance and bell: read it anew."""
 
     seq: int
+    #: Rings for those who wait for this (`errand:GATEWAY`, …); the view holds nothing of it.
+    bell: str | None = None
+    #: What the bell is about: an instance, where the topic does not name it.
+    about: str = ""
     instance_id: str | None = None
     epoch: int = 0
     #: `None`: the instance is plainly closed.
