@@ -16,10 +16,12 @@
     ├── StoreUnavailable      Redis did not answer in time, or not at all
     ├── ServiceUnavailable    the breaker service did not answer its client, or not in time
     ├── DriverError           a session's driver could not do what it was asked
+    ├── DevicesUnavailable    the device store did not answer, or cannot be written
     └── StartError            the process cannot start as it is configured
         ├── SettingsError         a setting has a wrong value
         ├── KeyspaceMismatch      the keyspace was made with another partition count
         ├── DataDirLocked         another process holds the data folder
+        ├── DevicesApart          another gateway keeps its devices in another place
         └── EmbeddedServerFailed  the embedded Valkey did not come up
 
 Drivers' exceptions stop at the store; HTTP maps this tree to statuses in one place
@@ -29,6 +31,8 @@ Drivers' exceptions stop at the store; HTTP maps this tree to statuses in one pl
 __all__ = [
     "BreakerRefuses",
     "DataDirLocked",
+    "DevicesApart",
+    "DevicesUnavailable",
     "DriverError",
     "EmbeddedServerFailed",
     "GatewayFailed",
@@ -125,6 +129,10 @@ class DriverError(SekringError):
     """A session's driver could not do what it was asked; the message is the library's."""
 
 
+class DevicesUnavailable(SekringError):
+    """The device store did not answer, or cannot be written: nothing is known of a device."""
+
+
 class StartError(SekringError):
     """The process cannot start as it is configured; the message says what to change."""
 
@@ -139,6 +147,10 @@ class KeyspaceMismatch(StartError):
 
 class DataDirLocked(StartError):
     """Another process holds the data folder."""
+
+
+class DevicesApart(StartError):
+    """Another gateway keeps its devices elsewhere: sessions could not move between the two."""
 
 
 class EmbeddedServerFailed(StartError):
