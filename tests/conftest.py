@@ -10,6 +10,7 @@ from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from tests.clusters import Cluster
+from tests.postgres import PostgresServer, postgres_folder
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
 
@@ -73,6 +74,24 @@ def sentinels(sentinel_processes: Sentinels) -> Sentinels:
     """The shared sentinels and servers, whole; a test may leave them in pieces."""
     sentinel_processes.heal()
     return sentinel_processes
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL server that the tests share; skipped without it, except in CI."""
+    if postgres_folder() is None:
+        message = "postgres is missing (Debian: apt-get install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    """The URL of an empty database of the shared PostgreSQL server."""
+    return postgres.new_database()
 
 
 def check_keys(server: RedisServer) -> None:
