@@ -77,13 +77,18 @@ def sentinels(sentinel_processes: Sentinels) -> Sentinels:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """The PostgreSQL server that the tests share; skipped without it, except in CI."""
+def needs_postgres() -> None:
+    """PostgreSQL's programs; without them the test is skipped, except in CI."""
     if postgres_folder() is None:
         message = "postgres is missing (Debian: apt-get install postgresql)"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def postgres(needs_postgres: None) -> Iterator[PostgresServer]:  # noqa: ARG001
+    """The PostgreSQL server that the tests share."""
     with PostgresServer() as server:
         yield server
 

@@ -123,6 +123,26 @@ class PostgresServer:
             self.url(database),
         )
 
+    def certificate(self, place: Path) -> None:
+        """Write a self-signed certificate for 127.0.0.1, its key beside it."""
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        command += ["-keyout", str(place.with_suffix(".key")), "-out", str(place)]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def use_tls(self) -> Path:
+        """Start it again with TLS; return the certificate that clients are to trust."""
+        place = self.folder / "tls.pem"
+        self.certificate(place)
+        key = place.with_suffix(".key")
+        key.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(key, _ordinary_user())
+        self._settings |= {"ssl": "on", "ssl_cert_file": str(place), "ssl_key_file": str(key)}
+        self.stop()
+        self.resume()
+        return place
+
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs; fail with what it says."""
         done = subprocess.run(
