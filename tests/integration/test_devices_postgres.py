@@ -210,6 +210,22 @@ async def test_a_database_that_is_away_is_not_taken_for_one_without_the_device()
         await store.close()
 
 
+async def test_a_connection_that_the_server_cut_is_replaced(
+    store: PostgresStore, database: str, postgres: PostgresServer
+) -> None:
+    await library_stores(database, DEVICE)
+    await store.bind("a", DEVICE)
+    name = database.partition("?")[0].rpartition("/")[2]
+
+    # This blocks the event loop: the store learns of it by its next statement.
+    cut = postgres.sql(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+    )
+
+    assert cut == "t"
+    assert await store.device_of("a") == DEVICE
+
+
 async def test_a_wrong_address_or_account_is_said_with_what_to_do(
     postgres: PostgresServer,
 ) -> None:

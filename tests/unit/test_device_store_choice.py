@@ -7,6 +7,7 @@ import pytest
 
 from sekring.errors import SettingsError
 from sekring.gateway.devices.choose import choose_store
+from sekring.gateway.devices.pgfaults import start_error, start_error_in_words
 from sekring.gateway.devices.pgurl import PostgresUrl
 from sekring.gateway.devices.postgres import PostgresStore
 from sekring.gateway.devices.sqlite import SqliteStore
@@ -98,3 +99,6 @@ def test_no_form_of_the_password_is_repeated(text: str) -> None:
 
     assert SECRET not in said
     assert SECRET not in url.shown
+    for error in (start_error(url, ValueError(text)), start_error_in_words(url, secret)):
+        assert SECRET not in str(error)
+        assert "***" in str(error)
