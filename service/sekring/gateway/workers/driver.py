@@ -1,11 +1,11 @@
 """What a driver must be able to do. It runs inside a worker process."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sekring.gateway.workers.messages import Connect, Event
 
-__all__ = ["DrivenSession", "SessionDriver", "Tell"]
+__all__ = ["DrivenSession", "HardEnding", "Listening", "SessionDriver", "Tell"]
 
 #: Tells the supervisor of an event; may be called from any thread.
 Tell = Callable[[Event], None]
@@ -49,4 +49,25 @@ class SessionDriver(Protocol):
 
     def session(self, order: Connect, tell: Tell) -> DrivenSession:
         """Prepare a connection; nothing is done yet."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A driver that wants to know what its library prints on stdout."""
+
+    def heard(self, line: str) -> str | None:
+        """Take note of a line, in a thread of its own; return what of it may be kept.
+
+        What is kept may appear in a failure's detail: no QR code, no message. `None` keeps nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class HardEnding(Protocol):
+    """A driver that wants to know that its process ends now, connections or not."""
+
+    def ends_hard(self) -> None:
+        """Say goodbye, from any thread, without waiting for anything."""
         ...
