@@ -1,0 +1,1 @@
+"""The driver for WhatsApp: neonize, which is whatsmeow (Go) behind ctypes."""

@@ -1,0 +1,41 @@
+"""Device stores as the library sees them: an SQLite file, or a database of PostgreSQL."""
+
+import contextlib
+import sqlite3
+import urllib.parse
+from pathlib import Path
+
+from sekring.gateway.workers.neonize.jids import Jid
+
+__all__ = ["lacks_device", "store_name"]
+
+
+def _is_postgres(store: str) -> bool:
+    return store.startswith(("postgresql://", "postgres://"))
+
+
+def store_name(store: str) -> str:
+    """Return a device store as neonize takes it.
+
+    A path goes into SQLite's `file:` URI as it is, so what has a meaning there is escaped; and a
+    relative one could be taken for PostgreSQL by its name.
+    """
+    return store if _is_postgres(store) else urllib.parse.quote(str(Path(store).absolute()))
+
+
+def lacks_device(store: str, jid: Jid) -> bool:
+    """Tell whether a device is not there: connecting with it would end the whole process.
+
+    The supervisor has looked before; a log-out in between would be fatal for all sessions of this
+    process. PostgreSQL is not asked again: its driver would cost more memory than a session.
+    """
+    if _is_postgres(store):
+        return False
+    uri = f"file:{store_name(store)}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            found = database.execute("SELECT 1 FROM whatsmeow_device WHERE jid = ?", (str(jid),))
+            return found.fetchone() is None
+    except sqlite3.OperationalError:
+        # No such file, or nothing in it yet.
+        return True
