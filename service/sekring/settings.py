@@ -2,16 +2,17 @@
 
 Each field of `Settings` is declared once, with its default, its unit and the values it takes. The
 environment (`SEKRING_PORT`), the option (`--port`) and `--help` all come from that declaration.
-An option goes before the environment; an empty variable counts as not set.
+An option goes before the environment; an empty variable counts as not set. Another command has a
+table of its own (`sekring.gateway.settings`); the functions here take any `Declared`.
 
 Tokens and passwords appear neither in an error nor in a `repr`.
 """
 
 import argparse
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -30,11 +31,15 @@ from sekring.takes import (
 )
 
 __all__ = [
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "Declared",
     "Loaded",
     "Setting",
     "Settings",
     "add_options",
     "load",
+    "load_as",
     "option_of",
     "table",
     "variable_of",
@@ -54,16 +59,57 @@ class Setting(msgspec.Struct, frozen=True):
 
     help: str
     takes: Takes[Any]
-    #: A value of it may hold a token or a password and is never shown.
+    #: A value of it may hold a token or a password and is never shown,
     secret: bool = False
+    #: but for what this leaves of it.
+    redact: Callable[[str], str] | None = None
     #: Offered as an option; a command line can be read by everyone on the machine.
     option: bool = True
+
+
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of some command: each field is annotated with its `Setting`."""
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Name each field, secrets masked; `repr` and tracebacks show no other."""
+        shown = []
+        for name, setting in table(type(self)).items():
+            value = getattr(self, name)
+            if setting.secret and value is not None:
+                value = setting.redact(value) if setting.redact else "***"
+            shown.append((name, value))
+        return shown
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
+
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables from which `load` makes these settings: for a child process."""
+        variables = {}
+        for name in table(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, bool):
+                variables[variable_of(name)] = "on" if value else "off"
+            elif value is not None:
+                variables[variable_of(name)] = str(value)
+        return variables
+
+
+#: Settings that every long-running command has.
+LOG_LEVEL: Final = Setting(
+    "least severe level to log", one_of("debug", "info", "warning", "error", "critical")
+)
+LOG_FORMAT: Final = Setting(
+    "form of the log; auto: console on a terminal, json otherwise",
+    one_of("auto", "json", "console"),
+)
 
 
 # -------------------------------------------------------------------------------- the table
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(Declared, frozen=True, kw_only=True):
     """Everything that can be set about one service process; made by `load`."""
 
     host: Annotated[str, Setting("address to listen on", HOST)] = "127.0.0.1"
@@ -75,6 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " folder. A password belongs in the environment, not on the command line",
             REDIS_URL,
             secret=True,
+            redact=redact_url,
         ),
     ] = None
     data_dir: Annotated[Path, Setting("folder of the embedded Valkey", PATH)] = Path(".sekring")
@@ -91,19 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     workers: Annotated[int, Setting("server processes", whole_number(1, 64))] = 1
-    log_level: Annotated[
-        str,
-        Setting(
-            "least severe level to log", one_of("debug", "info", "warning", "error", "critical")
-        ),
-    ] = "info"
-    log_format: Annotated[
-        str,
-        Setting(
-            "form of the log; auto: console on a terminal, json otherwise",
-            one_of("auto", "json", "console"),
-        ),
-    ] = "auto"
+    log_level: Annotated[str, LOG_LEVEL] = "info"
+    log_format: Annotated[str, LOG_FORMAT] = "auto"
     partitions: Annotated[
         int,
         Setting(
@@ -224,46 +260,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False
 
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        """Name each field, secrets masked; `repr` and tracebacks show no other."""
-        shown = []
-        for name, setting in table().items():
-            value = getattr(self, name)
-            if name == "redis_url" and value is not None:
-                value = redact_url(value)
-            elif setting.secret and value is not None:
-                value = "***"
-            shown.append((name, value))
-        return shown
 
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"Settings({fields})"
-
-    def as_environment(self) -> dict[str, str]:
-        """Return the variables from which `load` makes these settings: for a child process."""
-        variables = {}
-        for name in table():
-            value = getattr(self, name)
-            if isinstance(value, bool):
-                variables[variable_of(name)] = "on" if value else "off"
-            elif value is not None:
-                variables[variable_of(name)] = str(value)
-        return variables
+S = TypeVar("S", bound=Declared)
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class Loaded(msgspec.Struct, Generic[S], frozen=True):
     """Settings, and what is to be said about where they came from."""
 
-    settings: Settings
+    settings: S
     #: One line for each variable that looks like ours and is not.
     warnings: tuple[str, ...]
 
 
-def table() -> dict[str, Setting]:
-    """Every setting by its field name, in the order of `Settings`."""
-    hints = get_type_hints(Settings, include_extras=True)
-    return {name: get_args(hints[name])[1] for name in Settings.__struct_fields__}
+def table(of: type[Declared] = Settings) -> dict[str, Setting]:
+    """Every setting by its field name, in the order of the declaration."""
+    hints = get_type_hints(of, include_extras=True)
+    return {name: get_args(hints[name])[1] for name in of.__struct_fields__}
 
 
 def variable_of(name: str) -> str:
@@ -279,20 +291,38 @@ def option_of(name: str) -> str:
 # ---------------------------------------------------------------------------------- loading
 
 
-def load(environ: Mapping[str, str], options: Mapping[str, object] | None = None) -> Loaded:
-    """Read the settings from the environment and from parsed options, which go first.
+def load(
+    environ: Mapping[str, str],
+    options: Mapping[str, object] | None = None,
+    *,
+    others: Iterable[type[Declared]] = (),
+) -> Loaded[Settings]:
+    """Read the settings of `sekring serve`; see `load_as`."""
+    return load_as(Settings, environ, options, command="serve", others=others)
+
+
+def load_as(
+    of: type[S],
+    environ: Mapping[str, str],
+    options: Mapping[str, object] | None = None,
+    *,
+    command: str,
+    others: Iterable[type[Declared]] = (),
+) -> Loaded[S]:
+    """Read settings from the environment and from parsed options, which go first.
 
     `options` are the attributes that `add_options` leaves on the namespace (`vars(namespace)`);
-    other entries are passed over. Raises `SettingsError` on the first wrong value.
+    other entries are passed over. Variables of the `others` are known to belong to another
+    command. Raises `SettingsError` on the first wrong value.
     """
     given: dict[str, object] = {}
-    for name, setting in table().items():
+    for name, setting in table(of).items():
         option = (options or {}).get(name)
         if option is not None:
             given[name] = _parse(option_of(name), str(option), setting)
         elif text := environ.get(variable_of(name)):
             given[name] = _parse(variable_of(name), text, setting)
-    return Loaded(Settings(**given), _warnings(environ))  # type: ignore[arg-type]
+    return Loaded(of(**given), _warnings(environ, command, (of, *others)))
 
 
 def _parse(source: str, text: str, setting: Setting) -> object:
@@ -304,19 +334,21 @@ def _parse(source: str, text: str, setting: Setting) -> object:
         raise SettingsError(f"{source}: got {shown}, takes {setting.takes.words}.") from None
 
 
-def _warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
-    known = {variable_of(name) for name in table()} | CLIENT_VARIABLES
+def _warnings(
+    environ: Mapping[str, str], command: str, tables: Iterable[type[Declared]]
+) -> tuple[str, ...]:
+    known = {variable_of(name) for one in tables for name in table(one)} | CLIENT_VARIABLES
     lines = []
     for variable in sorted(environ):
         ours = variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX)
         if ours and variable not in known:
             near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.8)
-            hint = f"did you mean {near[0]}?" if near else "see `sekring serve --help`."
+            hint = f"did you mean {near[0]}?" if near else f"see `sekring {command} --help`."
             lines.append(f"{variable} is not a setting and has no effect; {hint}")
     return tuple(lines)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, of: type[Declared] = Settings) -> None:
     """Give `parser` an option for each setting.
 
     Values stay as typed (`None` where absent) and are parsed by `load`, so that an option and its
@@ -324,9 +356,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """
     # `--tokens` would pass for the beginning of `--tokens-file`, and the token for a path.
     parser.allow_abbrev = False
-    hints = get_type_hints(Settings)
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
-    for name, setting in table().items():
+    hints = get_type_hints(of)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(of)}
+    for name, setting in table(of).items():
         if not setting.option:
             continue
         default = defaults[name]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,6 +18,7 @@ __all__ = [
     "PATH",
     "REDIS_URL",
     "SEAL_KEY",
+    "SERVICE_URL",
     "SWITCH",
     "Takes",
     "matching",
@@ -112,6 +114,14 @@ def _parse_seal_key(text: str) -> str:
     return text
 
 
+def _parse_service_url(text: str) -> str:
+    parts = urlsplit(text)
+    usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment or " " in text:
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
 SWITCH: Final = Takes("on or off", _parse_switch)
 PATH: Final = Takes("a path", _parse_path)
 HOST: Final = Takes("a host name or an IP address, without a port", _parse_host)
@@ -125,3 +135,4 @@ SEAL_KEY: Final = Takes(
     "32 bytes in URL-safe base64, as `openssl rand -base64 32 | tr +/ -_` makes them",
     _parse_seal_key,
 )
+SERVICE_URL: Final = Takes("http://host:port or https://…, without a password", _parse_service_url)

@@ -20,6 +20,7 @@ from granian.http import HTTP1Settings
 
 from sekring.binding import check_binding
 from sekring.errors import SettingsError, StoreUnavailable
+from sekring.gateway.settings import GatewaySettings
 from sekring.http.runtime import DRAIN_FILE, claim_keyspace
 from sekring.settings import Settings, load
 from sekring.store.embedded import Embedded
@@ -43,7 +44,7 @@ def serve(options: Mapping[str, object]) -> int:
     Raises:
         StartError: a setting, the tokens, the data folder or the keyspace forbids it.
     """
-    loaded = load(os.environ, options)
+    loaded = load(os.environ, options, others=[GatewaySettings])
     settings = loaded.settings
     configure_logging(settings.log_level, settings.log_format)
     for warning in loaded.warnings:

@@ -1,0 +1,148 @@
+"""The settings of `sekring gateway`, by the same mechanism as those of `sekring serve`."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from sekring.errors import SettingsError
+from sekring.settings import (
+    LOG_FORMAT,
+    LOG_LEVEL,
+    Declared,
+    Setting,
+    option_of,
+    variable_of,
+)
+from sekring.takes import PATH, SERVICE_URL, Takes, matching, one_of, whole_number
+
+__all__ = ["GatewaySettings", "check"]
+
+#: What goes before the first @ of a URL: a user and a password.
+_CREDENTIALS = re.compile(r"(?<=://)[^/]*@")
+
+
+def _hide_credentials(text: str) -> str:
+    return _CREDENTIALS.sub("***@", text).partition("?")[0]
+
+
+def _parse_proxy(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https", "socks5"} or not parts.hostname or parts.port == 0:
+        raise ValueError(text)
+    return text
+
+
+def _parse_device_store(text: str) -> str:
+    if text.startswith(("postgresql://", "postgres://")):
+        if not urlsplit(text).hostname and "host=" not in text:
+            raise ValueError(text)
+        return text
+    if "://" in text or "\0" in text:
+        raise ValueError(text)
+    return str(PATH.parse(text))
+
+
+_PROXY = Takes("http://, https:// or socks5://[user:password@]host:port", _parse_proxy)
+_DEVICE_STORE = Takes(
+    "a folder, or postgresql://[user:password@]host/database", _parse_device_store
+)
+
+
+class GatewaySettings(Declared, frozen=True, kw_only=True):
+    """Everything that can be set about one gateway; made by `load_as`."""
+
+    url: Annotated[str, Setting("where the breaker service is", SERVICE_URL)] = (
+        "http://localhost:8000"
+    )
+    token: Annotated[
+        str | None,
+        Setting(
+            "API token of the role gateway, where the service asks for one",
+            matching(r"[\x21-\x7e]+", "text without spaces"),
+            secret=True,
+            option=False,
+        ),
+    ] = None
+    gateway_name: Annotated[
+        str | None,
+        Setting(
+            "name under which it owns sessions, its alone; none: made of host and process",
+            # No slash: it is a step of a path.
+            matching(r"[A-Za-z0-9._:@-]{1,128}", "1 to 128 of A-Z a-z 0-9 . _ : @ -"),
+        ),
+    ] = None
+    gateway_capacity: Annotated[
+        int, Setting("sessions that it owns at most", whole_number(1, 100_000))
+    ] = 100
+    sessions_per_worker: Annotated[
+        int,
+        Setting(
+            "sessions in one process at most: what a crash in one of them takes along",
+            whole_number(1, 1_000),
+        ),
+    ] = 1
+    driver: Annotated[
+        str,
+        Setting(
+            "what makes the connections; scripted: nothing real, by SEKRING_SCENARIO",
+            one_of("neonize", "scripted"),
+        ),
+    ] = "neonize"
+    scenario: Annotated[
+        Path | None, Setting("TOML file by which the scripted driver acts", PATH)
+    ] = None
+    scripted_log: Annotated[
+        Path | None, Setting("file that the scripted driver's connections are written to", PATH)
+    ] = None
+    device_store: Annotated[
+        str | None,
+        Setting(
+            "where paired devices are kept; none: a folder in the data folder. Gateways on several"
+            " machines need one PostgreSQL",
+            _DEVICE_STORE,
+            secret=True,
+            redact=_hide_credentials,
+        ),
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Setting(
+            "proxy for the connections to WhatsApp. A password belongs in the environment",
+            _PROXY,
+            secret=True,
+            redact=_hide_credentials,
+        ),
+    ] = None
+    dial_timeout_ms: Annotated[
+        int,
+        Setting(
+            "how long a connection may take until it is made, shows a QR code or fails",
+            whole_number(100, 600_000, "milliseconds"),
+        ),
+    ] = 60_000
+    pairing_timeout_ms: Annotated[
+        int,
+        Setting(
+            "how long QR codes are shown until the session waits for somebody to ask again",
+            whole_number(100, 3_600_000, "milliseconds"),
+        ),
+    ] = 180_000
+    data_dir: Annotated[Path, Setting("folder of the device store", PATH)] = Path(".sekring")
+    log_level: Annotated[str, LOG_LEVEL] = "info"
+    log_format: Annotated[str, LOG_FORMAT] = "auto"
+
+
+def check(settings: GatewaySettings) -> None:
+    """Refuse what does not fit together; raises `SettingsError`."""
+    if settings.driver != "scripted":
+        return
+    if settings.scenario is None:
+        raise SettingsError(
+            f"{variable_of('driver')} is scripted, which needs a scenario: name its file in"
+            f" {variable_of('scenario')} or with {option_of('scenario')}."
+        )
+    if not settings.scenario.is_file():
+        raise SettingsError(
+            f"{variable_of('scenario')}: there is no file {str(settings.scenario)!r}."
+        )
