@@ -1,0 +1,28 @@
+"""What the sessions of a gateway share."""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from sekring.client import AsyncClient
+from sekring.gateway.devices.store import DeviceStore
+from sekring.gateway.leases import Holding
+from sekring.gateway.phases import Phases
+from sekring.gateway.reports import Reports
+from sekring.gateway.workers.connection import Workers
+
+__all__ = ["Tools"]
+
+
+class Tools(Struct, frozen=True, kw_only=True):
+    """Made once, by the supervisor."""
+
+    gateway: str
+    client: AsyncClient
+    reports: Reports
+    phases: Phases
+    workers: Workers
+    devices: DeviceStore
+    #: Asks the service whether a lease is still ours; raises `ServiceUnavailable`.
+    still_held: Callable[[Holding], Awaitable[bool]]
+    proxy: str | None = None
