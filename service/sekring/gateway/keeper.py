@@ -18,7 +18,7 @@ import structlog
 from sekring.client import AsyncClient
 from sekring.errors import SekringError
 from sekring.gateway.leases import Holding, Terms, excess
-from sekring.wire import ClaimBody, Lease, ReleaseBody, RenewBody, RenewedLease
+from sekring.wire import ClaimBody, HeldLease, Lease, ReleaseBody, RenewBody, RenewedLease
 
 __all__ = ["Keeper", "KeptSession"]
 
@@ -32,15 +32,14 @@ _SPREAD: Final = 0.25
 _BATCH: Final = 10
 
 #: Leases that are renewed by one request: the service takes a body of 1 MiB.
-_RENEWED_AT_ONCE: Final = 1_000
+_RENEWED_AT_ONCE: Final = 5_000
 
 #: Sessions that are ended at a time when the gateway stops.
 _ENDED_AT_ONCE: Final = 50
 
-#: How long the service may take to answer a claim, a release, or a renewal with a short lease.
+#: How long the service may take to answer a claim, and a release, in seconds.
 _WITHIN_S: Final = 5.0
 _RELEASE_S: Final = 2.0
-_RENEWAL_LEAST_S: Final = 1.0
 
 #: How long a session takes to end, in seconds, until that is worth a line in the log.
 _SLOW_S: Final = 10.0
@@ -268,6 +267,7 @@ class Keeper(Generic[S]):
         """Renew leases; return the gateway's share. Raises `SekringError`."""
         terms, share = self._terms, 0
         assert terms is not None  # noqa: S101 - nothing is held before
+        by_name = {holding.named: holding for holding in holdings}
         for first in range(0, max(1, len(holdings)), _RENEWED_AT_ONCE):
             some = holdings[first : first + _RENEWED_AT_ONCE]
             body = RenewBody(
@@ -277,10 +277,12 @@ class Keeper(Generic[S]):
                 leases=[one.named for one in some],
             )
             sent_s = time.monotonic()
-            answer = await self._client.renew(body, within_s=max(terms.within_s, _RENEWAL_LEAST_S))
-            terms, share = Terms(answer.ttl_ms / 1000), answer.share
-            for holding, renewed in zip(some, answer.leases, strict=True):
-                self._renewed(holding, renewed, terms.until_s(sent_s))
+            answer = await self._client.renew(body, within_s=terms.within_s)
+            terms, share = Terms(answer.ttl_ms / 1000), max(share, answer.share)
+            # Those that are missing were neither prolonged nor lost.
+            for renewed in answer.leases:
+                if holding := by_name.get(HeldLease(renewed.instance_id, renewed.token)):
+                    self._renewed(holding, renewed, terms.until_s(sent_s))
         return share
 
     def _renewed(self, holding: Holding, renewed: RenewedLease, until_s: float) -> None:

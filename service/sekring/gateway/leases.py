@@ -16,7 +16,8 @@ from sekring.wire import HeldLease
 __all__ = ["Holding", "Terms", "excess"]
 
 #: What a worker may take at most to end a connection whose lease is over, in seconds: a second
-#: until it ends itself, half a second more until the kernel does, and a little.
+#: until it ends itself, half a second more until the kernel does, and a little. Leases that are too
+#: short for that (below 3.5 s) trust that connections end when they are told to.
 _WORKER_S: Final = 1.75
 
 #: How far above its share a gateway may stay: one session, or this part of the share.
@@ -31,12 +32,12 @@ class Terms(Struct, frozen=True):
     @property
     def margin_s(self) -> float:
         """How long before its end a lease counts as over here: all is ended by then."""
-        return max(self.ttl_s / 5, _WORKER_S)
+        return max(self.ttl_s / 5, min(_WORKER_S, self.ttl_s / 2))
 
     @property
     def renew_every_s(self) -> float:
-        """From the sending of one renewal to that of the next."""
-        return self.ttl_s / 3
+        """From the sending of one renewal to that of the next: a third, if leases are long."""
+        return min(self.ttl_s / 3, (self.ttl_s - self.margin_s) / 2.4)
 
     @property
     def retry_s(self) -> float:
@@ -46,7 +47,7 @@ class Terms(Struct, frozen=True):
     @property
     def within_s(self) -> float:
         """How long to wait for the answer to a renewal: two may fail before it is too late."""
-        return self.ttl_s / 6
+        return max(0.5, self.renew_every_s / 2)
 
     def until_s(self, sent_s: float) -> float:
         """Return until when a lease lasts here that was asked for at `sent_s`."""

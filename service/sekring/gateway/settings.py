@@ -33,20 +33,7 @@ def _parse_proxy(text: str) -> str:
     return text
 
 
-def _parse_device_store(text: str) -> str:
-    if text.startswith(("postgresql://", "postgres://")):
-        if not urlsplit(text).hostname and "host=" not in text:
-            raise ValueError(text)
-        return text
-    if "://" in text or "\0" in text:
-        raise ValueError(text)
-    return str(PATH.parse(text))
-
-
 _PROXY = Takes("http://, https:// or socks5://[user:password@]host:port", _parse_proxy)
-_DEVICE_STORE = Takes(
-    "a folder, or postgresql://[user:password@]host/database", _parse_device_store
-)
 
 
 class GatewaySettings(Declared, frozen=True, kw_only=True):
@@ -100,7 +87,7 @@ class GatewaySettings(Declared, frozen=True, kw_only=True):
         Setting(
             "where paired devices are kept; none: a folder in the data folder. Gateways on several"
             " machines need one PostgreSQL",
-            _DEVICE_STORE,
+            matching(r".+", "a folder, or postgresql://[user:password@]host/database"),
             secret=True,
             redact=_hide_credentials,
         ),
