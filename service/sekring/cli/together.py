@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import structlog
 
+from sekring.cli.exits import Exit
 from sekring.store import launcher
 
 __all__ = ["Together"]
@@ -53,7 +54,10 @@ class Together:
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     async def run(self) -> int:
-        """Run until SIGTERM, SIGINT or the end of the service; return the service's exit code."""
+        """Run until SIGTERM, SIGINT or the end of the service; return the service's exit code.
+
+        A gateway whose settings are wrong ends both, with its code.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
@@ -62,7 +66,8 @@ class Together:
         keeping = asyncio.create_task(self._keep_gateway())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ended, stopping, keeping), return_when=asyncio.FIRST_COMPLETED)
+            code = keeping.result() if keeping.done() else None
         finally:
             stopping.cancel()
             keeping.cancel()
@@ -70,7 +75,7 @@ class Together:
             # The gateway first: it gives its leases back to the service.
             await self._stop("gateway", _GATEWAY_STOP_S)
             await self._stop("serve", _SERVICE_STOP_S)
-        return await ended
+        return await ended if code is None else code
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():  # a second time: at once
@@ -79,7 +84,7 @@ class Together:
                     process.kill()
         self._stopping.set()
 
-    async def _keep_gateway(self) -> None:
+    async def _keep_gateway(self) -> int:
         await self._ready()
         if self._prepare:
             await self._prepare()
@@ -88,6 +93,8 @@ class Together:
             started_s = asyncio.get_running_loop().time()
             gateway = await self._start("gateway")
             code = await gateway.wait()
+            if code == Exit.USAGE:
+                return code
             if asyncio.get_running_loop().time() - started_s > _RAN_WELL_S:
                 pause_s = _FIRST_PAUSE_S
             _log.error("the gateway has ended: starting it again", code=code, in_s=pause_s)
