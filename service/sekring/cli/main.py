@@ -26,6 +26,7 @@ __all__ = ["main"]
 _COMMANDS = (
     "serve",
     "up",
+    "gateway",
     "status",
     "reset",
     "trip",
@@ -46,7 +47,7 @@ environment:
   SEKRING_URL    where the service is [default: http://localhost:8000]
   SEKRING_TOKEN  an API token, where the service asks for one
   NO_COLOR       no colours; a pipe never gets any
-`sekring serve --help` lists the settings of the service.
+`sekring serve --help` lists the settings of the service, `sekring gateway --help` the gateway's.
 
 exit codes:
   0  done

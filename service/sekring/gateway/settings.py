@@ -5,18 +5,10 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from sekring.errors import SettingsError
-from sekring.settings import (
-    LOG_FORMAT,
-    LOG_LEVEL,
-    Declared,
-    Setting,
-    option_of,
-    variable_of,
-)
+from sekring.settings import LOG_FORMAT, LOG_LEVEL, Declared, Setting
 from sekring.takes import PATH, SERVICE_URL, Takes, matching, one_of, whole_number
 
-__all__ = ["GatewaySettings", "check"]
+__all__ = ["GatewaySettings"]
 
 #: What goes before the first @ of a URL: a user and a password.
 _CREDENTIALS = re.compile(r"(?<=://)[^/]*@")
@@ -72,12 +64,12 @@ class GatewaySettings(Declared, frozen=True, kw_only=True):
     driver: Annotated[
         str,
         Setting(
-            "what makes the connections; scripted: nothing real, by SEKRING_SCENARIO",
+            "what makes the connections; scripted: nothing real, it plays a scenario",
             one_of("neonize", "scripted"),
         ),
     ] = "neonize"
     scenario: Annotated[
-        Path | None, Setting("TOML file by which the scripted driver acts", PATH)
+        Path | None, Setting("TOML file that the scripted driver plays; none: all is well", PATH)
     ] = None
     scripted_log: Annotated[
         Path | None, Setting("file that the scripted driver's connections are written to", PATH)
@@ -118,18 +110,3 @@ class GatewaySettings(Declared, frozen=True, kw_only=True):
     data_dir: Annotated[Path, Setting("folder of the device store", PATH)] = Path(".sekring")
     log_level: Annotated[str, LOG_LEVEL] = "info"
     log_format: Annotated[str, LOG_FORMAT] = "auto"
-
-
-def check(settings: GatewaySettings) -> None:
-    """Refuse what does not fit together; raises `SettingsError`."""
-    if settings.driver != "scripted":
-        return
-    if settings.scenario is None:
-        raise SettingsError(
-            f"{variable_of('driver')} is scripted, which needs a scenario: name its file in"
-            f" {variable_of('scenario')} or with {option_of('scenario')}."
-        )
-    if not settings.scenario.is_file():
-        raise SettingsError(
-            f"{variable_of('scenario')}: there is no file {str(settings.scenario)!r}."
-        )
