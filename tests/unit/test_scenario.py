@@ -115,7 +115,7 @@ def test_connects_are_played_in_turn(tmp_path: Path, repeat: str, expected: list
         pytest.param(one('{ do = "fail", code = 401 }'), "steps[0]`", id="code alone"),
         pytest.param(
             one('{ do = "fail", kind = "dns", code = 401, protocol = "whatsmeow" }'),
-            "not both - at `$.rule[0].connect[0].steps[0]`",
+            "and not both - at `$.rule[0].connect[0].steps[0]`",
             id="kind and code",
         ),
         pytest.param(one('{ do = "wait", ms = 1 }'), "connect[0].steps`", id="no end"),
@@ -132,7 +132,7 @@ def test_connects_are_played_in_turn(tmp_path: Path, repeat: str, expected: list
             id="keep-alive of nothing",
         ),
         pytest.param(
-            one('{ do = "wait", ms = [9, 3] }, { do = "stay" }'), "[9, 3]", id="times swapped"
+            one('{ do = "wait", ms = [9, 3] }, { do = "stay" }'), "(9, 3)", id="times swapped"
         ),
         pytest.param('[[rule]]\ninstances = "*"\nconnect = []', "rule[0].connect", id="no connect"),
         pytest.param(

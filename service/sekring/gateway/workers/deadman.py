@@ -33,16 +33,21 @@ class DeadMan:
         self._until_s: dict[str, float] = {}
         #: Those that were told to stop.
         self._stopping: set[str] = set()
-        self._cut_s: float | None = None
+        self._cut = False
 
     def start(self) -> None:
         """Start the thread, which lasts as long as the process."""
         threading.Thread(target=self._watch, name="dead-man", daemon=True).start()
 
     def hold(self, instance_id: str, until_s: float) -> None:
-        """Take on a connection whose lease ends at `until_s` (CLOCK_MONOTONIC, s)."""
+        """Take on a connection whose lease ends at `until_s` (CLOCK_MONOTONIC, s).
+
+        One whose lease has ended already has the same time to notice as one that ends now.
+        """
         with self._changed:
-            self._until_s[instance_id] = until_s if self._cut_s is None else self._cut_s
+            if self._cut:
+                until_s = 0.0
+            self._until_s[instance_id] = max(until_s, time.monotonic())
             self._set()
 
     def extend(self, until_s: Mapping[str, float]) -> None:
@@ -64,9 +69,10 @@ class DeadMan:
     def cut(self) -> bool:
         """End all leases now: the supervisor is gone. Returns whether there were any."""
         with self._changed:
-            self._cut_s = time.monotonic()
+            self._cut = True
+            now_s = time.monotonic()
             for instance_id, until_s in self._until_s.items():
-                self._until_s[instance_id] = min(until_s, self._cut_s)
+                self._until_s[instance_id] = min(until_s, now_s)
             self._set()
             return bool(self._until_s)
 

@@ -20,6 +20,9 @@ _CAUSE = re.compile(r"panic: |fatal error: |Fatal Python error: |runtime: out of
 _DRAWN = re.compile(r"[\u2580-\u259f]{4}")
 _CODE = re.compile(r"\d@[A-Za-z0-9+/=,_-]{16,}|[A-Za-z0-9+/=_-]{40,}")
 
+#: User and password in a URL: of a proxy, of the device store.
+_LOGIN = re.compile(r"://[^/\s]+@")
+
 
 class LastWords:
     """Takes output in pieces, as a pipe gives it, and keeps the end of it, without secrets."""
@@ -66,7 +69,7 @@ class LastWords:
         text = line.decode(errors="replace").strip()
         if not text or _DRAWN.search(text):
             return
-        text = _CODE.sub("***", text)
+        text = _CODE.sub("***", _LOGIN.sub("://***@", text))
         text = "".join(sign if sign.isprintable() else " " for sign in text)[:_LINE]
         self._lines.append(text)
         if self._cause is None and _CAUSE.match(text):

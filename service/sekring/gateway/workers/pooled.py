@@ -139,6 +139,11 @@ class PooledConnection:
         """Unlink the device; the connection then ends. Raises `DriverError`."""
         await self._ask(LogOut(instance_id=self.order.instance_id, ask=next(self._asks)))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it is left; events may still wait to be taken."""
+        return self._ended.is_set()
+
     # ---------------------------------------------------------------------- for the worker
 
     def begin(self, worker: WorkerEnd) -> None:

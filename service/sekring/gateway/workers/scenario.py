@@ -247,18 +247,20 @@ def _check_steps(steps: Sequence[Step], where: str) -> None:
 
 
 def _trouble(step: Step, *, logged_in: bool) -> str | None:
+    trouble = None
     match step:
-        case Wait(ms=(low, high)) if low > high:
-            return f"ms takes the shorter time first, got [{low}, {high}]"
-        case Wait(ms=int(low)) | Wait(ms=(low, _)) if low < 0:
-            return f"ms takes 0 or more, got {low}"
-        case Fail(kind=None, protocol=None) | Fail(kind=None, code=None):
-            return "fail takes either a kind, or a protocol and a code"
-        case Fail(kind=kind, protocol=protocol, code=code) if kind and (protocol or code):
-            return "fail takes either a kind, or a protocol and a code, not both"
+        case Wait(ms=ms):
+            times = (ms,) if isinstance(ms, int) else ms
+            if list(times) != sorted(times) or times[0] < 0:
+                trouble = f"ms takes 0 or more, or two such times with the shorter first, got {ms}"
+        case Fail(kind=kind, protocol=protocol, code=code):
+            by_code = protocol is not None and code is not None
+            if by_code == (kind is not None) or (protocol is None) != (code is None):
+                trouble = "fail takes either a kind, or a protocol and a code, and not both"
         case Qr() | PairStep() | LogIn() if logged_in:
-            return "it is logged in already"
+            trouble = "it is logged in already"
         case KeepAliveStep() if not logged_in:
-            return "keep_alive takes a connect before it"
+            trouble = "keep_alive takes a connect before it"
         case _:
-            return None
+            pass
+    return trouble
