@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -99,6 +100,39 @@ async def test_a_worker_that_is_not_used_up_ends_with_its_last_connection(tmp_pa
         first, second = play.log("connect")
         assert first.pid != second.pid
         await until(lambda: is_gone(first.pid), "the end of the first worker")
+
+
+async def test_a_session_may_come_back_to_its_worker(tmp_path: Path) -> None:
+    async with playing(tmp_path, per_worker=9) as play:
+        play.connect("other")
+        for number in range(5):
+            connection = play.connect("back", number=number)
+            await until(lambda: len(play.log("connected")) == number + 2, "a connection")  # noqa: B023
+            await connection.stop()
+        assert len({line.pid for line in play.log("connect")}) == 1
+
+        # Its lease counts as before.
+        assert [type(event) for event in await collect(play.connect("back", lease_s=1))] == [
+            Connected,
+            Ended,
+        ]
+
+
+async def test_the_end_of_a_workers_last_connection_is_the_end_of_its_process(
+    tmp_path: Path,
+) -> None:
+    command = fake(
+        "started()\nsys.stdin.readline()\n"
+        'say(b\'{"event":"ended","instance_id":"a"}\\n\')\n'
+        "sys.stdin.read(); time.sleep(0.5)\n"
+    )
+    async with playing(tmp_path, command=command) as play:
+        connection = play.connect("a")
+        await until(lambda: play.pool.pids, "the worker")
+        (pid,) = play.pool.pids
+        assert not kinds(await collect(connection))
+        assert is_gone(pid)
+    assert not play.log("disconnect"), "it had ended by itself"
 
 
 async def test_events_of_a_session_come_in_their_order(tmp_path: Path) -> None:
@@ -258,7 +292,60 @@ async def test_what_a_worker_printed_last_is_told_without_secrets(tmp_path: Path
         assert "SECRET" not in detail(events)
 
 
+LISTENING = """
+import sys
+from sekring.gateway.workers import host, scripted
+
+class Listening(scripted.ScriptedDriver):
+    def heard(self, line):
+        if line == "fault":
+            raise ValueError("no such word")
+        return None if line == "hush" else line.upper()
+
+scripted.make_scripted = lambda scenario, log: Listening(
+    scripted.load_scenario(scenario), scripted.ScriptLog(log)
+)
+host.main()
+"""
+
+
+async def test_a_driver_hears_what_its_library_prints(tmp_path: Path) -> None:
+    lines = [f'do = "print", text = "{word}"' for word in ("hello", "hush", "fault", "world")]
+    scenario = rule("*", *lines, 'do = "wait", ms = 500', 'do = "crash"')
+    command = (sys.executable, "-c", LISTENING)
+    async with playing(tmp_path, scenario, command=command) as play:
+        words = detail(await collect(play.connect("a")))
+        assert "HELLO" in words
+        assert "hush" not in words.lower()
+        # A fault in there does not stop the listening.
+        assert "ValueError: no such word" in words
+        assert "WORLD" in words
+
+
 # ------------------------------------------------------------------------------- what is no worker
+
+
+async def test_a_supervisor_without_descriptors_fails_its_sessions_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with playing(tmp_path) as play:
+        before = _descriptors()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = [os.open(os.devnull, os.O_RDONLY)]
+        os.close(free[0])
+        try:
+            # Room for none to several of the descriptors that a worker takes.
+            for room in range(8):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free[0] + room, hard))
+                events = await collect(play.connect(f"s{room}"))
+                assert kinds(events) == [Kind.WORKER_CRASH]
+                assert "could not be started" in detail(events)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert _descriptors() == before
+
+        play.connect("then")
+        await until(lambda: play.log("connected"), "the connection")
 
 
 async def test_a_worker_that_cannot_be_started_fails_its_sessions(tmp_path: Path) -> None:
@@ -407,9 +494,11 @@ async def test_a_worker_that_does_not_exit_is_killed(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     async with playing(tmp_path, command=command, stop_ms=200) as play:
-        await collect(play.connect("a"))
+        connection = play.connect("a")
+        await until(lambda: play.pool.pids, "the worker")
         (pid,) = play.pool.pids
-        await until(lambda: is_gone(pid), "the worker's end")
+        assert not kinds(await collect(connection))
+        assert is_gone(pid)
 
 
 # ---------------------------------------------------------------------------- dead man's switch

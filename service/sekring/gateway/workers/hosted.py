@@ -107,8 +107,9 @@ class Host:
 
     def _end(self, order: Connect) -> None:
         self._sessions.pop(order.instance_id, None)
-        self._tell(Ended(instance_id=order.instance_id))
+        # In this order: the next connect of the same session comes on the heels of `Ended`.
         self._dead_man.release(order.instance_id)
+        self._tell(Ended(instance_id=order.instance_id))
         self._settle()
 
     async def _answer(self, order: Pair | Send | LogOut) -> None:

@@ -34,6 +34,9 @@ _DETAIL: Final = 1_000
 #: Events that may wait to be taken; a worker that tells more is out of its mind.
 _UNTAKEN: Final = 1_000
 
+#: How long reading what has come may take, in seconds.
+_READING_S: Final = 0.05
+
 
 class Deadlines(Struct, frozen=True, kw_only=True):
     """How long things may take; past it, the worker process is killed."""
@@ -64,6 +67,24 @@ class WorkerEnd(Protocol):
         ...
 
 
+class _Deadline:
+    """Calls `then` after a time, unless it is cancelled.
+
+    Not at once: after this process was frozen, what came meanwhile is to be read first.
+    """
+
+    def __init__(self, ms: int, then: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._then = then
+        self._handle = self._loop.call_later(ms / 1000, self._look_again)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _look_again(self) -> None:
+        self._handle = self._loop.call_later(_READING_S, self._then)
+
+
 class PooledConnection:
     """Implements `Connection`."""
 
@@ -76,12 +97,13 @@ class PooledConnection:
         self._deadlines = deadlines
         self._worker: WorkerEnd | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._timer: asyncio.TimerHandle | None = None
-        self._stop_timer: asyncio.TimerHandle | None = None
+        self._timer: _Deadline | None = None
+        self._stop_timer: _Deadline | None = None
         self._asks = itertools.count()
         self._answers: dict[int, asyncio.Future[str | None]] = {}
         self._ended = asyncio.Event()
         self._stopping = False
+        self._left = False
         self._failed = False
         self._paired_up = False
         self._connected = False
@@ -115,7 +137,7 @@ class PooledConnection:
             self._stopping = True
             if self._worker:
                 self._worker.send(Stop(instance_id=self.order.instance_id))
-                self._stop_timer = self._after(self._deadlines.stop_ms, self._stop_overdue)
+                self._stop_timer = _Deadline(self._deadlines.stop_ms, self._stop_overdue)
             else:
                 self.end()
         await self._ended.wait()
@@ -149,18 +171,15 @@ class PooledConnection:
     def begin(self, worker: WorkerEnd) -> None:
         """Send the order to the worker, which is ready."""
         self._worker = worker
-        self._timer = self._after(self._deadlines.dial_ms, self._dial_overdue)
+        self._timer = _Deadline(self._deadlines.dial_ms, self._dial_overdue)
         worker.send(self.order)
 
     def deliver(self, event: Event) -> None:
-        """Pass on an event of the worker."""
+        """Pass on an event of the worker, other than `Ended`."""
         if self._ended.is_set():
             return
         if isinstance(event, Answered):
             self._answered(event)
-            return
-        if isinstance(event, Ended):
-            self.end()
             return
         if self._events.qsize() >= _UNTAKEN:
             if self._worker:
@@ -179,12 +198,17 @@ class PooledConnection:
             self._shown()
         self._events.put_nowait(event)
 
+    def leave(self) -> None:
+        """Take note that the worker has ended it, and only the process itself is left."""
+        self._left = True
+        self._set_timer(None, None)
+
     def lost(self, detail: str) -> None:
         """End with the worker process, which is gone."""
         if self._ended.is_set():
             return
-        # One that is being stopped has ended as it should.
-        if not self._stopping:
+        # One that was stopped, or has left, has ended as it should.
+        if not self._stopping and not self._left:
             self._fail(Kind.WORKER_CRASH, detail)
         self.end()
 
@@ -239,10 +263,7 @@ class PooledConnection:
     def _set_timer(self, ms: int | None, then: Callable[[], None] | None) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = None if ms is None or then is None else self._after(ms, then)
-
-    def _after(self, ms: int, then: Callable[[], None]) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(ms / 1000, then)
+        self._timer = None if ms is None or then is None else _Deadline(ms, then)
 
     # ------------------------------------------------------------------------ questions
 

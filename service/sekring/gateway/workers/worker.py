@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from sekring.gateway.workers.messages import Connect, Order, Started
+from sekring.gateway.workers.messages import Connect, Ended, Order, Started
 from sekring.gateway.workers.pooled import Deadlines, PooledConnection
 from sekring.gateway.workers.process import Garbled, WorkerProcess
 
@@ -34,6 +34,8 @@ class Worker:
         self._live: dict[str, PooledConnection] = {}
         self._ready = False
         self._retired = False
+        #: The one that has ended and waits for the process to be gone.
+        self._last: PooledConnection | None = None
         self._why: str | None = None
         self._exit_timer: asyncio.TimerHandle | None = None
 
@@ -71,11 +73,11 @@ class Worker:
         """Forget a connection that has ended; after the last, let the process go."""
         del self._live[connection.order.instance_id]
         if not self._live:
-            self._retired = True
-            self._let_go()
+            self._retire()
 
-    def _let_go(self) -> None:
+    def _retire(self) -> None:
         """Have the process exit, by force if it does not."""
+        self._retired = True
         if self._process and self._exit_timer is None:
             self._process.let_go()
             loop = asyncio.get_running_loop()
@@ -96,6 +98,10 @@ class Worker:
             ending = f"worker process could not be started: {error}"
         except Garbled as error:
             self.kill(str(error))
+        except asyncio.CancelledError:
+            # The event loop ends, and nobody has closed the pool.
+            self.kill("the supervisor ends")
+            raise
         finally:
             self._retired = True
             self._ready = False
@@ -114,7 +120,7 @@ class Worker:
         process = self._process = await self._start_process()
         if self._retired:
             # Everybody left while it was being made.
-            self._let_go()
+            self._retire()
         try:
             async with asyncio.timeout(self._deadlines.start_ms / 1000):
                 event = await process.event()
@@ -135,14 +141,27 @@ class Worker:
         while (event := await process.event()) is not None:
             if isinstance(event, Started):
                 raise Garbled("said twice that it has started")
-            if connection := self._live.get(event.instance_id):
+            connection = self._live.get(event.instance_id)
+            if connection is None:
+                continue
+            if not isinstance(event, Ended):
                 connection.deliver(event)
+            elif len(self._live) > 1:
+                connection.end()
+            else:
+                # Nothing is left of the last one only when the process is gone.
+                self._last = connection
+                connection.leave()
+                self._retire()
 
     def _part(self, ending: str) -> None:
         """End what the process had."""
         detail = f"worker process killed: {self._why}; {ending}" if self._why else ending
         left = list(self._live.values())
-        if left and self._process:
-            self._bereaved(self._process.pid, [connection.order for connection in left])
-        for connection in left:
-            connection.lost(detail)
+        broken = [connection.order for connection in left if connection is not self._last]
+        try:
+            if broken and self._process:
+                self._bereaved(self._process.pid, broken)
+        finally:
+            for connection in left:
+                connection.lost(detail)
