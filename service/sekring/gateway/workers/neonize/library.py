@@ -210,9 +210,10 @@ class Client:
             self._later(self._ears.heard_log, str(self._library.log_line(address, size).Message))
 
     def _later(self, what: Callable[..., None], *arguments: str) -> None:
+        # In two steps, as neonize's coroutines get there: what Go said first comes first.
         # The loop may be closed: nobody wants to know any more.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(what, *arguments)
+            self._loop.call_soon_threadsafe(self._loop.call_soon, what, *arguments)
 
     # ------------------------------------------------- run by neonize on the loop, as coroutines
 

@@ -128,6 +128,9 @@ class NeonizeSession:
         cause = heard_in_log(text)
         if cause is None or self._over.is_set():
             return
+        if self._device is None:
+            # The server has spoken, and what would say so otherwise may never come.
+            self._pairing.set()
         if is_last_word(text):
             self._fail(cause)
         else:
@@ -184,7 +187,8 @@ class NeonizeSession:
 
     async def _bar_reconnects(self) -> None:
         try:
-            await self._live().bar_reconnects()
+            if self._client and not self._over.is_set():
+                await self._client.bar_reconnects()
         except self._library.error as error:
             # The connection is well, and will be stopped at its first failure all the same.
             logging.getLogger(__name__).warning("%s: reconnects not barred: %s", self._id, error)
