@@ -28,6 +28,7 @@ __all__ = [
     "Play",
     "answer_http",
     "close_at_once",
+    "read_head",
     "refused_port",
     "socks_reply",
     "stay_silent",
@@ -137,7 +138,7 @@ def answer_http(status: str) -> Play:
     """Answer an HTTP request, CONNECT included, with `status` (`502 Bad Gateway`)."""
 
     def play(connection: socket.socket) -> None:
-        _read_head(connection)
+        read_head(connection)
         connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
         stay_silent(connection)
 
@@ -148,7 +149,7 @@ def tunnel(behind: Play) -> Play:
     """Be an HTTP proxy that lets everyone through, to `behind`."""
 
     def play(connection: socket.socket) -> None:
-        _read_head(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         behind(connection)
 
@@ -182,7 +183,8 @@ def _read(connection: socket.socket, count: int) -> bytes:
     return read
 
 
-def _read_head(connection: socket.socket) -> bytes:
+def read_head(connection: socket.socket) -> bytes:
+    """Read the head of an HTTP message."""
     read = b""
     while not read.endswith(b"\r\n\r\n"):
         read += _read(connection, 1)
