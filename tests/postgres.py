@@ -1,5 +1,6 @@
 """A real PostgreSQL for tests, on a free loopback port in a folder of its own."""
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -180,16 +181,18 @@ class PostgresServer:
 
 
 def _ordinary_user() -> str:
+    return _ordinary_account().pw_name
+
+
+def _ordinary_account() -> pwd.struct_passwd:
     for name in ("postgres", "nobody"):
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return name
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
     raise AssertionError("PostgreSQL does not run as root, and there is no user nobody here")
 
 
 def _as_ordinary_user() -> Sequence[str]:
     if os.geteuid() != 0:
         return ()
-    return ("setpriv", f"--reuid={_ordinary_user()}", "--regid=nogroup", "--clear-groups")
+    account = _ordinary_account()
+    return ("setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from sekring.errors import DevicesUnavailable, StartError
+from sekring.gateway.devices import postgres as postgres_module
 from sekring.gateway.devices import prepare as preparing
 from sekring.gateway.devices.identity import check_shared
 from sekring.gateway.devices.postgres import PostgresStore
@@ -287,6 +288,34 @@ async def test_a_library_that_hangs_does_not_hold_up_the_gateway_for_ever(
     await again.open()
     assert again.identity == store.identity
     await again.close()
+
+
+async def test_a_gateway_that_prepares_for_too_long_is_not_waited_for(
+    store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.close()
+    monkeypatch.setattr(postgres_module, "_LOCK_WAIT_S", 0.5)
+    holder = await asyncpg.connect(database)
+    async with holder.transaction():
+        await holder.execute("SELECT pg_advisory_xact_lock($1)", postgres_module._LOCK)
+        said = await why_it_does_not_start(database)
+    await holder.close()
+
+    assert "Other gateways have been preparing" in said
+
+
+async def test_a_library_that_is_missing_or_dies_is_said_to(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "neonize" / "__init__.py"
+    library.parent.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    library.write_text("raise ImportError")
+    assert "pip install 'sekring[gateway]'" in await why_it_does_not_start(database)
+
+    library.write_text("import os\nos.abort()")
+    assert "ended without a word" in await why_it_does_not_start(database)
 
 
 async def test_a_newer_librarys_database_is_said_to_be_one(

@@ -1,9 +1,13 @@
 """Devices in one PostgreSQL database for the gateways of all machines.
 
-The library's tables and ours are side by side in the user's schema. **Connections**: a worker's
-library opens one with every connect and lets go of it only when its process ends; workers end after
-their connects, so it is one per session, and two or three more for each gateway itself.
-`max_connections` (PostgreSQL's default is 100) has to have room for all sessions of all gateways.
+The library's tables and ours are side by side in the user's schema.
+
+**Connections**: a worker's library opens one with every connect and lets go of it only when its
+process ends. Workers end after their connects, so it is one per session (a second one for a moment
+under load), and up to three for each gateway itself. `max_connections` (PostgreSQL's default is
+100) has to have room for the sessions of all gateways.
+
+**TLS** is asked for unless the URL says `sslmode=disable`: the library does so, and we do the same.
 """
 
 import asyncio
@@ -15,7 +19,7 @@ from typing import Final, TypeVar
 import asyncpg  # type: ignore[import-untyped]
 import structlog
 
-from sekring.errors import DevicesUnavailable
+from sekring.errors import DevicesUnavailable, StartError
 from sekring.gateway.devices.identity import StoreIdentity, machine_id
 from sekring.gateway.devices.pgfaults import start_error, start_error_in_words
 from sekring.gateway.devices.pgurl import PostgresUrl
@@ -25,6 +29,9 @@ __all__ = ["PostgresStore"]
 
 #: How long connecting and a query may take, in s.
 _TIMEOUT_S: Final = 10.0
+
+#: How long a connection may take to become fit for its next use, in s; it is closed otherwise.
+_RELEASE_S: Final = 2.0
 
 #: How long to wait for other gateways that prepare the database, in s: a second or so for each.
 _LOCK_WAIT_S: Final = 120.0
@@ -189,7 +196,15 @@ class PostgresStore:
         Nothing is read of the library's tables before the library has had its turn: that would lock
         them against it.
         """
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_LOCK_WAIT_S)
+        try:
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_LOCK_WAIT_S
+            )
+        except TimeoutError:
+            raise StartError(
+                f"Other gateways have been preparing the device store {self._url.shown} for"
+                f" {_LOCK_WAIT_S:.0f} s. Start this one again when they are done."
+            ) from None
         await prepare(self._url.full)
         for name, columns in _TABLES.items():
             # Not IF NOT EXISTS: that asks for the right to make tables even where one is there.
@@ -221,8 +236,11 @@ class PostgresStore:
     async def _once(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         if self._pool is None:
             raise RuntimeError("the device store is not open")
-        async with self._pool.acquire(timeout=_TIMEOUT_S) as connection:
+        connection = await self._pool.acquire(timeout=_TIMEOUT_S)
+        try:
             return await work(connection)
+        finally:
+            await self._pool.release(connection, timeout=_RELEASE_S)
 
 
 async def _close(connection: asyncpg.Connection) -> None:
