@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import urllib.parse
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -37,6 +38,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 def file_of(store: SqliteStore, instance_id: str) -> Path:
     return store._folder / file_name(instance_id)
+
+
+def for_library(place: str) -> str:
+    """Return a path as the library reads it: as a part of a URI."""
+    return urllib.parse.quote(place)
 
 
 def library_stores(store: SqliteStore, instance_id: str, *devices: str) -> None:
@@ -80,7 +86,7 @@ def mode_of(path: Path) -> int:
 async def test_the_library_connects_with_the_device_that_the_store_names(
     store: SqliteStore,
 ) -> None:
-    place = store.location("Shop:1")
+    place = for_library(store.location("Shop:1"))
     await prepare(place)
     row = device_row(DEVICE)
     with sqlite3.connect(file_of(store, "Shop:1")) as database:
@@ -95,7 +101,7 @@ async def test_the_library_connects_with_the_device_that_the_store_names(
     device = await store.device_of("Shop:1")
 
     assert device == DEVICE
-    code, said = run_client(store.location("Shop:1"), device)
+    code, said = run_client(place, device)
     assert code == 0
     assert "connection refused" in said, "it did not get as far as the dial"
     # The library took our file, and made none of its own beside it.
@@ -105,7 +111,7 @@ async def test_the_library_connects_with_the_device_that_the_store_names(
 @needs_neonize
 async def test_a_device_that_the_library_does_not_have_is_never_named(store: SqliteStore) -> None:
     """The library ends its process on it, which this shows as well."""
-    place = store.location("a")
+    place = for_library(store.location("a"))
     await prepare(place)
     await store.bind("a", DEVICE)
 
@@ -118,7 +124,7 @@ async def test_a_device_that_the_library_does_not_have_is_never_named(store: Sql
 async def test_the_librarys_file_is_closed_to_others(store: SqliteStore) -> None:
     previous = os.umask(0o022)
     try:
-        await prepare(store.location("a"))
+        await prepare(for_library(store.location("a")))
     finally:
         os.umask(previous)
 
@@ -188,6 +194,13 @@ async def test_asking_makes_nothing(store: SqliteStore) -> None:
     store.location("a")
     assert await store.device_of("a") is None
     assert file_of(store, "a").stat().st_size == 0
+
+
+async def test_a_location_is_the_path_of_the_file(store: SqliteStore) -> None:
+    place = store.location("a")
+
+    assert Path(place) == file_of(store, "a")
+    assert Path(place).is_absolute()
 
 
 async def test_what_is_no_id_is_refused(store: SqliteStore) -> None:

@@ -73,17 +73,16 @@ class SqliteStore:
         """Do nothing: no file stays open."""
 
     def location(self, instance_id: str) -> str:
-        """Return the path of the instance's file, as the library takes it.
+        """Return the path of the instance's file.
 
-        The library takes paths for SQLite's URIs, where `%`, `?` and `#` mean something. The file
-        is made here if it is not there: the library would let others read it.
+        The file is made here if it is not there: the library would let others read it.
         """
         path = self._folder / file_name(instance_id)
         try:
             _make(path)
         except OSError as error:
             raise self._unavailable(path, error) from error
-        return _quoted(path)
+        return str(path)
 
     async def device_of(self, instance_id: str) -> str | None:
         """Return the JID of the instance's device, if its file has it."""

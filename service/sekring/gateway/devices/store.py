@@ -30,7 +30,9 @@ class DeviceStore(Protocol):
     def location(self, instance_id: str) -> str:
         """Return where the library finds the instance's device: a path, or a postgresql:// URL.
 
-        To be handed to the library as it is; a URL may hold a password.
+        The library takes a path for a part of SQLite's URI, so whoever hands it over escapes what
+        means something there (`%`, `?`, `#`). A URL is handed over as it is, and may hold a
+        password.
 
         Raises:
             DevicesUnavailable: the place cannot be made.
