@@ -1,14 +1,19 @@
 """The demonstration: scripted sessions with faults, under a policy that a minute suffices for."""
 
+from pathlib import Path
 from typing import Final
 
 import httpx
 import msgspec
 
+from sekring.gateway import workers
 from sekring.policy import BackoffPatch, PolicyPatch
 from sekring.wire import SessionBody
 
-__all__ = ["HINTS", "POLICY", "prepare"]
+__all__ = ["HINTS", "POLICY", "SCENARIO", "prepare"]
+
+#: What happens to the sessions.
+SCENARIO: Final = Path(workers.__file__).with_name("demo.toml")
 
 #: How many sessions there are: `demo-01` and so on.
 _SESSIONS: Final = 40
@@ -26,7 +31,7 @@ HINTS: Final = """\
 A demonstration: 40 scripted sessions (demo-01 to demo-40); 5 failures in a minute open a breaker,
 for 15 s.
   curl {url}/health
-  curl {url}/circuit-breaker-status/demo-31
+  curl {url}/circuit-breaker-status/demo-05
   curl -N {url}/v1/events
   .venv/bin/sekring status --url {url}
 Nothing of it is kept."""

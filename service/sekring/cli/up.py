@@ -93,7 +93,7 @@ def _run_demo(settings: Settings) -> int:
         service = {**plain, **own.as_environment()}
         scripted = {
             "SEKRING_DRIVER": "scripted",
-            "SEKRING_SCENARIO": "demo",
+            "SEKRING_SCENARIO": str(demo.SCENARIO),
             "SEKRING_SESSIONS_PER_WORKER": "10",
             "SEKRING_DATA_DIR": folder,
         }
