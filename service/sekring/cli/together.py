@@ -75,7 +75,9 @@ class Together:
             # The gateway first: it gives its leases back to the service.
             await self._stop("gateway", _GATEWAY_STOP_S)
             await self._stop("serve", _SERVICE_STOP_S)
-        return await ended if code is None else code
+        if code is None:
+            code = await ended
+        return code if code >= 0 else Exit.REFUSED  # ended by a signal that was not ours
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():  # a second time: at once

@@ -140,7 +140,7 @@ class _Supervisor:
                 await self._reports.flush()
         if self._reports.kept:
             _log.error("reports lost, the service does not take them", count=self._reports.kept)
-        _log.info("stopped")
+        _log.info("gateway stopped")
         return 0
 
     def _begin(self, holding: Holding) -> Session:
