@@ -7,6 +7,7 @@
 --         capacity   sessions that it takes at most
 --         held       sessions that it owns
 --         draining   whether it is stopping
+--         devices    where it keeps its devices
 --         ttl_ms     after how long without a word it is gone
 --         now_ms     tests only
 -- Returns msgpack: the fields of LiveGateways (sekring/store/session_contract.py)
@@ -19,7 +20,7 @@ local GATEWAYS_TTL_MS = 86400000
 local now = server_ms()
 redis.call('HSET', GATEWAYS, request.gateway, cjson.encode({
   gateway = request.gateway, capacity = request.capacity, held = request.held,
-  draining = request.draining or false, seen_ms = now,
+  draining = request.draining or false, seen_ms = now, devices = request.devices,
 }))
 redis.call('PEXPIRE', GATEWAYS, GATEWAYS_TTL_MS)
 local live, gone = gateways_by(now)

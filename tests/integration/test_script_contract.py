@@ -150,7 +150,9 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
         None,
     ),
     "join_gateways": (
-        JoinGatewaysRequest(gateway="g", capacity=1, held=1, draining=True, ttl_ms=1_000),
+        JoinGatewaysRequest(
+            gateway="g", capacity=1, held=1, draining=True, devices="d", ttl_ms=1_000
+        ),
         LiveGateways,
     ),
     "list_gateways": (ListGatewaysRequest(ttl_ms=1_000), LiveGateways),

@@ -23,6 +23,8 @@ from sekring.wire import (
     ErrandOutcome,
     ErrandsAnswer,
     ErrandsBody,
+    GatewayItem,
+    GatewayList,
     OutcomeBody,
     PhaseAnswer,
     PhaseBody,
@@ -140,6 +142,11 @@ class AsyncClient:
         path = _lease(instance_id, "qr")
         return (await self._send("PUT", path, PhaseAnswer, body, within_s)).held
 
+    async def gateways(self, *, within_s: float | None = None) -> list[GatewayItem]:
+        """Return the gateways that live."""
+        answer = await self._send("GET", "/v1/gateways", GatewayList, None, within_s)
+        return answer.gateways
+
     # ------------------------------------------------------------------------------ errands
 
     async def errands(
@@ -158,7 +165,7 @@ class AsyncClient:
         await self._send("POST", path, _Nothing, outcome, within_s)
 
     async def _send(
-        self, method: str, path: str, answer: type[T], body: Struct, within_s: float | None
+        self, method: str, path: str, answer: type[T], body: Struct | None, within_s: float | None
     ) -> T:
         within_s = within_s or self._within_s
         return await self._transport.send(method, path, answer, body, within_s=within_s)

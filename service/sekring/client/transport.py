@@ -61,7 +61,7 @@ class Transport:
         await self._http.aclose()
 
     async def send(
-        self, method: str, path: str, answer: type[T], body: Struct, *, within_s: float
+        self, method: str, path: str, answer: type[T], body: Struct | None, *, within_s: float
     ) -> T:
         """Send a request and decode the answer; nothing takes longer than `within_s`.
 
@@ -79,10 +79,10 @@ class Transport:
             raise ServiceUnavailable(_strange(self._url, response)) from error
 
     async def _answer(
-        self, method: str, path: str, body: Struct, within_s: float
+        self, method: str, path: str, body: Struct | None, within_s: float
     ) -> httpx.Response:
-        headers = {"Content-Type": "application/json"}
-        content = msgspec.json.encode(body)
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             async with asyncio.timeout(within_s):
                 return await self._http.request(

@@ -66,10 +66,16 @@ class Keeper(Generic[S]):
     """All leases of one gateway; `begin` makes the session of a new one."""
 
     def __init__(
-        self, client: AsyncClient, gateway: str, capacity: int, begin: Callable[[Holding], S]
+        self,
+        client: AsyncClient,
+        gateway: str,
+        capacity: int,
+        begin: Callable[[Holding], S],
+        devices: str | None = None,
     ) -> None:
-        """Own up to `capacity` sessions under the name `gateway`."""
+        """Own up to `capacity` sessions under the name `gateway`; `devices` names its store."""
         self._client = client
+        self._devices = devices
         self._gateway = gateway
         self._capacity = capacity
         self._begin = begin
@@ -136,7 +142,11 @@ class Keeper(Generic[S]):
         if limit <= 0:
             return False
         body = ClaimBody(
-            gateway=self._gateway, capacity=self._capacity, held=len(self._held), limit=limit
+            gateway=self._gateway,
+            capacity=self._capacity,
+            held=len(self._held),
+            limit=limit,
+            devices=self._devices,
         )
         sent_s = time.monotonic()
         try:
@@ -274,6 +284,7 @@ class Keeper(Generic[S]):
                 gateway=self._gateway,
                 capacity=self._capacity,
                 draining=self._draining.is_set(),
+                devices=self._devices,
                 leases=[one.named for one in some],
             )
             sent_s = time.monotonic()

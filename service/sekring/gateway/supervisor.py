@@ -18,11 +18,11 @@ import structlog
 from msgspec import Struct
 
 from sekring.client import AsyncClient
-from sekring.errors import NotAllowed, NotAuthenticated, ServiceUnavailable, SettingsError
 from sekring.gateway.devices.choose import choose_store
 from sekring.gateway.devices.memory import MemoryStore
 from sekring.gateway.devices.store import DeviceStore
 from sekring.gateway.errands import Errands
+from sekring.gateway.introduction import introduce
 from sekring.gateway.keeper import Keeper
 from sekring.gateway.leases import Holding
 from sekring.gateway.naming import own_name
@@ -35,8 +35,6 @@ from sekring.gateway.workers.choice import DriverChoice
 from sekring.gateway.workers.connection import Workers
 from sekring.gateway.workers.pool import WorkerPool
 from sekring.gateway.workers.pooled import Deadlines
-from sekring.settings import variable_of
-from sekring.wire import ClaimBody
 
 __all__ = ["supervise"]
 
@@ -75,7 +73,7 @@ async def supervise(settings: GatewaySettings) -> int:
     _raise_file_limit()
     async with _devices(settings) as devices, _clients(settings) as clients:
         gateway = settings.gateway_name or own_name()
-        await _introduce(clients.leases, gateway, settings)
+        await introduce(clients.leases, gateway, settings, devices.identity)
         return await _Supervisor(settings, gateway, clients, workers, devices).run()
 
 
@@ -98,7 +96,14 @@ class _Supervisor:
         self._workers = workers
         self._reports = Reports(clients.sessions)
         self._phases = Phases(clients.sessions, gateway)
-        self._keeper = Keeper(clients.leases, gateway, settings.gateway_capacity, self._begin)
+        identity = devices.identity
+        self._keeper = Keeper(
+            clients.leases,
+            gateway,
+            settings.gateway_capacity,
+            self._begin,
+            None if identity is None else str(identity),
+        )
         self._errands = Errands(clients.sessions, gateway, self._keeper.session)
         self._tools = Tools(
             gateway=gateway,
@@ -211,21 +216,6 @@ async def _clients(settings: GatewaySettings) -> AsyncIterator[_Clients]:
         AsyncClient(settings.url, settings.token) as sessions,
     ):
         yield _Clients(leases, sessions)
-
-
-async def _introduce(client: AsyncClient, gateway: str, settings: GatewaySettings) -> None:
-    """Find a wrong token before anything is connected; an absent service may come later."""
-    body = ClaimBody(gateway=gateway, capacity=settings.gateway_capacity, held=0, limit=0)
-    try:
-        await client.claim(body)
-    except (NotAuthenticated, NotAllowed) as error:
-        name = variable_of("token")
-        raise SettingsError(
-            f"{name}: the service at {settings.url} refuses it: {error} Make one with"
-            " `sekring token new --role gateway`."
-        ) from None
-    except ServiceUnavailable as error:
-        _log.warning("the service is not there yet", error=str(error))
 
 
 def _raise_file_limit() -> None:

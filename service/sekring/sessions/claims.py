@@ -57,7 +57,9 @@ class Claims:
             StoreUnavailable: Redis does not answer, or its replicas do not confirm.
         """
         live, _ = await asyncio.gather(
-            self._gateways.join(body.gateway, capacity=body.capacity, held=body.held),
+            self._gateways.join(
+                body.gateway, capacity=body.capacity, held=body.held, devices=body.devices
+            ),
             self._vacancies.look(),
         )
         sessions = self._vacancies.sessions

@@ -22,7 +22,13 @@ class Gateways:
         self._ttl_ms = ttl_ms
 
     async def join(
-        self, gateway: str, *, capacity: int, held: int, draining: bool = False
+        self,
+        gateway: str,
+        *,
+        capacity: int,
+        held: int,
+        draining: bool = False,
+        devices: str | None = None,
     ) -> Sequence[LiveGateway]:
         """Note that a gateway lives; return all that do.
 
@@ -30,7 +36,12 @@ class Gateways:
             StoreUnavailable: Redis does not answer.
         """
         request = JoinGatewaysRequest(
-            gateway=gateway, capacity=capacity, held=held, draining=draining, ttl_ms=self._ttl_ms
+            gateway=gateway,
+            capacity=capacity,
+            held=held,
+            draining=draining,
+            devices=devices,
+            ttl_ms=self._ttl_ms,
         )
         return (await self._scripts.join_gateways(request)).gateways
 
@@ -48,6 +59,7 @@ class Gateways:
                 held=one.held,
                 draining=one.draining,
                 seen_ms_ago=max(0, live.now_ms - one.seen_ms),
+                devices=one.devices,
             )
             for one in live.gateways
         ]

@@ -113,7 +113,11 @@ class Leases:
         try:
             live, _ = await asyncio.gather(
                 self._gateways.join(
-                    body.gateway, capacity=body.capacity, held=held, draining=body.draining
+                    body.gateway,
+                    capacity=body.capacity,
+                    held=held,
+                    draining=body.draining,
+                    devices=body.devices,
                 ),
                 self._vacancies.look(),
             )

@@ -95,6 +95,7 @@ class JoinGatewaysRequest(Request, frozen=True, kw_only=True):
     capacity: int
     held: int
     draining: bool = False
+    devices: str | None = None
     ttl_ms: int
 
 
@@ -151,6 +152,8 @@ class LiveGateway(Struct, frozen=True, kw_only=True):
     held: int
     draining: bool
     seen_ms: int
+    #: Where it keeps its devices, if it said so.
+    devices: str | None = None
 
 
 class LiveGateways(Struct, frozen=True, kw_only=True):

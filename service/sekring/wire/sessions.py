@@ -75,6 +75,16 @@ DeviceId = Annotated[
         examples=["6281234567890:7@s.whatsapp.net"],
     ),
 ]
+StoreName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern=rf"^[\x21-\x7e]+{PATTERN_END}",
+        description="Where the gateway keeps its devices, in a form that gateways compare.",
+        examples=["postgresql/5d41402abc4b2a76b9719d911017c592/0123456789abcdef"],
+    ),
+]
 Phone = Annotated[
     str,
     Meta(
@@ -159,6 +169,7 @@ class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     held: Capacity
     #: How many more it takes now.
     limit: Annotated[int, Meta(ge=0, le=1_000)] = 10
+    devices: StoreName | None = None
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -201,6 +212,7 @@ class RenewBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capacity: Capacity
     #: It is stopping: it takes no more, and its part goes to the others.
     draining: bool = False
+    devices: StoreName | None = None
     leases: Held
 
 
@@ -273,6 +285,7 @@ class GatewayItem(Struct, frozen=True, kw_only=True):
     held: int
     draining: bool
     seen_ms_ago: int
+    devices: str | None = None
 
 
 class GatewayList(Struct, frozen=True):

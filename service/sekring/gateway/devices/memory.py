@@ -1,9 +1,5 @@
 """Devices of a driver that has none: remembered until the gateway ends."""
 
-import secrets
-
-from sekring.gateway.devices.identity import StoreIdentity, machine_id
-
 __all__ = ["MemoryStore"]
 
 
@@ -13,12 +9,10 @@ class MemoryStore:
     def __init__(self) -> None:
         """Begin without devices."""
         self._devices: dict[str, str] = {}
-        self._store = secrets.token_hex(16)
 
     @property
-    def identity(self) -> StoreIdentity:
-        """Not to be compared with others': there is nothing in it that could move."""
-        return StoreIdentity(kind="sqlite", store=self._store, machine=machine_id())
+    def identity(self) -> None:
+        """None: there is nothing in it that could move to another gateway."""
 
     async def open(self) -> None:
         """Do nothing."""

@@ -11,8 +11,11 @@ class DeviceStore(Protocol):
     """Where devices are kept. The library writes their keys; which is whose is written by us."""
 
     @property
-    def identity(self) -> StoreIdentity:
-        """Which store this is, for other gateways to compare; known once it is open."""
+    def identity(self) -> StoreIdentity | None:
+        """Which store this is, for other gateways to compare; known once it is open.
+
+        `None`: it keeps nothing that could move to another gateway.
+        """
         ...
 
     async def open(self) -> None:
