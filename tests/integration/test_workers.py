@@ -438,10 +438,11 @@ async def test_a_dial_that_hangs_ends_with_its_worker(tmp_path: Path, blocking: 
 
 
 async def test_a_pairing_that_nobody_finishes_ends_with_its_worker(tmp_path: Path) -> None:
-    scenario = rule("*", QR, 'do = "wait", ms = 200', QR, STAY)
+    scenario = rule("*", *[QR, 'do = "wait", ms = 400'] * 20, STAY)
     async with playing(tmp_path, scenario, dial_ms=100, pairing_ms=1_000) as play:
         events = await collect(play.connect("a"))
-        assert [type(event) for event in events] == [QrShown, QrShown, Failed, Ended]
+        # Later codes do not give more time.
+        assert 2 <= len([event for event in events if isinstance(event, QrShown)]) < 20
         assert kinds(events) == [Kind.PAIRING]
 
 
@@ -452,6 +453,17 @@ async def test_a_connection_is_past_all_deadlines(tmp_path: Path) -> None:
         await until(lambda: play.log("connected"), "the connection")
         await asyncio.sleep(0.6)
         assert await connection.send("62811", "alive")
+
+
+async def test_a_supervisor_that_was_frozen_reads_before_it_judges(tmp_path: Path) -> None:
+    scenario = rule("*", 'do = "wait", ms = 300', CONNECT, STAY)
+    async with playing(tmp_path, scenario, dial_ms=1_000) as play:
+        connection = play.connect("a")
+        await until(lambda: play.log("connect"), "the dial")
+        time.sleep(1.5)  # noqa: ASYNC251 - so it is when a process is stopped and continued
+        await asyncio.sleep(0.2)
+        await connection.stop()
+        assert [type(event) for event in await collect(connection)] == [Connected, Ended]
 
 
 async def test_a_failure_that_leaves_something_behind_ends_with_its_worker(tmp_path: Path) -> None:
@@ -520,6 +532,8 @@ async def test_an_extended_lease_keeps_its_connection_and_no_other(tmp_path: Pat
         kept, left = play.connect("kept", lease_s=1.5), play.connect("left", lease_s=1.5)
         kept.extend(time.monotonic() + 60)
         await collect(left)
+        # The end of the other's lease is of no more concern.
+        await asyncio.sleep(2)
         assert await kept.send("62811", "alive")
 
 
