@@ -3,7 +3,7 @@
 --
 -- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
 --       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
---       3 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+--       3 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 --       4 CLAIMS     hash    what each gateway's last claim was answered; a minute after the last
 --       5 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 -- ARGV  1 request, msgpack:
@@ -35,10 +35,15 @@ local function record_takeover(instance_id, from)
   }, request.origin))
 end
 
+-- The last token of the partition, whichever session's: so a session's tokens go on growing although
+-- its record was lost, or forgotten, and although the clock was set back.
+local TOKEN = '*'
+local last_token = tonumber(redis.call('HGET', OWNERS, TOKEN) or 0)
+
 local function claim(instance_id)
   local was = owner_of(instance_id)
-  -- Above every token before, also where the record was lost.
-  local token = math.max(was.token + 1, now)
+  local token = math.max(last_token + 1, was.token + 1, now)
+  last_token = token
   set_owner(instance_id, {
     gateway = request.gateway, token = token, phase = 'waiting', since_ms = now, device = was.device,
   })
@@ -65,6 +70,7 @@ end
 
 local answer = cmsgpack.pack({ leases = leases })
 if #leases > 0 then
+  redis.call('HSET', OWNERS, TOKEN, last_token)
   redis.call('HSET', CLAIMS, request.gateway, mark .. answer)
   redis.call('PEXPIRE', CLAIMS, CLAIMS_TTL_MS)
 end

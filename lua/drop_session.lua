@@ -3,7 +3,7 @@
 --
 -- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
 --       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
---       3 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+--       3 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 --       4 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 --       5 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
 -- ARGV  1 request, msgpack:

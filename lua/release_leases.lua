@@ -3,7 +3,7 @@
 --
 -- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
 --       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
---       3 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+--       3 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 -- ARGV  1 request, msgpack:
 --         gateway
 --         instance_ids

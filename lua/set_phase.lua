@@ -2,7 +2,7 @@
 -- set_phase: the owner of a session says where it stands.
 --
 -- KEYS  1 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
---       2 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
+--       2 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         gateway

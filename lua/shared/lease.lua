@@ -9,8 +9,7 @@ local function set_owner(instance_id, owner)
   redis.call('HSET', OWNERS, instance_id, cjson.encode(owner))
 end
 
--- Nothing is left of a session that is neither wanted nor owned: the next token is above all the same,
--- for it is at least the time.
+-- Nothing is left of a session that is neither wanted nor owned.
 local function forget(instance_id)
   redis.call('ZREM', LEASES, instance_id)
   redis.call('HDEL', OWNERS, instance_id)

@@ -187,7 +187,7 @@ class Keyspace(Struct, frozen=True):
         return f"{self._tag(partition)}:leases"
 
     def owners(self, partition: int) -> str:
-        """Return the hash of who owned a session last."""
+        """Return the hash of who owned a session last; field `*` is the last token of all."""
         return f"{self._tag(partition)}:owners"
 
     def claims(self, partition: int) -> str:
