@@ -6,6 +6,7 @@
 --       3 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 --       4 CLAIMS     hash    what each gateway's last claim was answered; a minute after the last
 --       5 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--       6 WAITING    zset    sessions with errands, by when the last one expires (ms); until then
 -- ARGV  1 request, msgpack:
 --         gateway
 --         id        names the claim: said again, it is answered the same
@@ -15,8 +16,8 @@
 --         now_ms    tests only
 -- Returns msgpack: the fields of ClaimedLeases (sekring/store/session_contract.py)
 
-local SESSIONS, LEASES, OWNERS, CLAIMS, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- include: request audit lease vacancy wish
+local SESSIONS, LEASES, OWNERS, CLAIMS, EVENTS, WAITING = unpack(KEYS, 1, 6)
+-- include: request audit lease vacancy wish errand
 
 local CLAIMS_TTL_MS = 60000
 
@@ -48,7 +49,7 @@ local function claim(instance_id)
     gateway = request.gateway, token = token, phase = 'waiting', since_ms = now, device = was.device,
   })
   redis.call('ZADD', LEASES, now + request.ttl_ms, instance_id)
-  local lease = { instance_id = instance_id, token = token }
+  local lease = { instance_id = instance_id, token = token, errands = has_errands(instance_id, now) }
   if was.gateway ~= '' then
     lease.taken_from = was.gateway
     if was.gateway ~= request.gateway then record_takeover(instance_id, was.gateway) end

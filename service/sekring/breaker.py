@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 from msgspec import Struct, structs
@@ -66,6 +66,11 @@ class Breaker:
         self._registrar = registrar
         self._degraded = degraded
         self._pledges = pledges
+        self._reset: list[Callable[[str], None]] = []
+
+    def on_reset(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with every instance that is reset through this replica."""
+        self._reset.append(callback)
 
     async def permit(
         self,
@@ -208,6 +213,8 @@ class Breaker:
             _log.info(
                 "circuit breaker reset", instance_id=instance_id, was=done.was, by=origin.actor
             )
+            for callback in self._reset:
+                callback(instance_id)
         return done
 
     async def trip(self, instance_id: str, for_ms: int | None, origin: Origin) -> Forced:

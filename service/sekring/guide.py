@@ -4,7 +4,20 @@ from msgspec import Struct
 
 from sekring.model import State
 
-__all__ = ["GuideError", "Health", "HealthData", "ResetDone", "Status", "StatusData"]
+__all__ = [
+    "GuideError",
+    "Health",
+    "HealthData",
+    "Instance",
+    "InstanceData",
+    "LoggedOut",
+    "MessageSent",
+    "MessageSentData",
+    "QrCode",
+    "ResetDone",
+    "Status",
+    "StatusData",
+]
 
 
 class HealthData(Struct, frozen=True, kw_only=True):
@@ -87,8 +100,67 @@ class ResetDone(Struct, frozen=True, kw_only=True):
     state: State
 
 
+class QrCode(Struct, frozen=True, kw_only=True):
+    """A QR code to be scanned."""
+
+    status: str
+    message: str
+    #: A PNG as a `data:` URL.
+    base64: str
+
+
+class InstanceData(Struct, frozen=True, kw_only=True):
+    """Where a session stands; `id` and `name` as waziper's clients read them."""
+
+    #: The device's JID; `null` as long as no phone is linked.
+    id: str | None
+    #: The phone's number.
+    name: str | None
+    instance_id: str
+    #: vacant, waiting, connecting, pairing, connected or unpaired.
+    phase: str
+    connected: bool
+    gateway: str | None
+    detail: str | None
+
+
+class Instance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A session; `error` with `relogin` as long as it belongs to no phone, as waziper has it."""
+
+    status: str
+    message: str
+    relogin: bool = False
+    data: InstanceData
+
+
+class LoggedOut(Struct, frozen=True, kw_only=True):
+    """What a logout did."""
+
+    status: str
+    message: str
+    instance_id: str
+
+
+class MessageSentData(Struct, frozen=True, kw_only=True):
+    """A message that was sent."""
+
+    message_id: str
+
+
+class MessageSent(Struct, frozen=True, kw_only=True):
+    """What sending a text did."""
+
+    status: str
+    message: str
+    data: MessageSentData
+
+
 class GuideError(Struct, frozen=True, omit_defaults=True, tag="error", tag_field="status"):
     """An error as the guide's clients read it."""
 
     message: str
     field: str | None = None
+    #: True: the breaker refuses.
+    circuit_breaker: bool | None = None
+    #: Then: when to try again, in seconds; absent if only a person can help.
+    retry_after: int | None = None

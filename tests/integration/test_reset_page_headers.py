@@ -514,7 +514,7 @@ def test_a_wrong_token_logs_nobody_in(guarded_browser: httpx.Client, token: str)
     assert "sekring_session" not in guarded_browser.cookies
 
 
-@pytest.mark.parametrize("path", ["/login", "/logout"])
+@pytest.mark.parametrize("path", ["/login", "/login/end"])
 def test_another_site_logs_nobody_in_or_out(guarded_browser: httpx.Client, path: str) -> None:
     log_in(guarded_browser, VIEWER.token)
     kept = guarded_browser.cookies["sekring_session"]
@@ -527,9 +527,9 @@ def test_a_logout_takes_the_cookie_back(guarded_browser: httpx.Client) -> None:
     log_in(guarded_browser, OPERATOR.token)
     page = guarded_browser.get("/login", headers=TYPED)
     assert "You are logged in" in page.text
-    token = re.search(r'action="/logout">.*?name="csrf" value="([^"]+)"', page.text, re.DOTALL)
+    token = re.search(r'action="/login/end">.*?name="csrf" value="([^"]+)"', page.text, re.DOTALL)
     assert token
-    answer = guarded_browser.post("/logout", headers=SUBMITTED, data={"csrf": token[1]})
+    answer = guarded_browser.post("/login/end", headers=SUBMITTED, data={"csrf": token[1]})
     assert answer.status_code == 303
     assert "sekring_session" not in guarded_browser.cookies
     assert guarded_browser.get(path_of("a"), headers=TYPED).headers["location"][:7] == "/login?"

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from sekring.model import Admission, GuardState, Origin, Pacing, Snapshot, Verdict
 from sekring.policy import Policy
-from sekring.store import contract, session_contract
+from sekring.store import contract, errand_contract, session_contract
 from sekring.store.assemble import assemble, read, script_names
 from sekring.store.calling import Script, ScriptCalls
 from sekring.store.contract import (
@@ -50,6 +50,15 @@ from sekring.store.contract import (
     ViewRequest,
     WebhookClaim,
 )
+from sekring.store.errand_contract import (
+    AnswerErrandRequest,
+    ErrandPosted,
+    ErrandsTaken,
+    PostErrandRequest,
+    PutQrRequest,
+    TakeErrandsRequest,
+)
+from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -158,9 +167,21 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "list_gateways": (ListGatewaysRequest(ttl_ms=1_000), LiveGateways),
     "read_sessions": (ReadSessionsRequest(instance_ids=[ID]), SessionsRead),
     "vacancies": (VacanciesRequest(), PartitionVacancies),
+    "post_errand": (
+        PostErrandRequest(
+            instance_id=ID, id="e", kind="send", body="b", ttl_ms=1_000, awaited=True, limit=1
+        ),
+        ErrandPosted,
+    ),
+    "take_errands": (TakeErrandsRequest(instance_id=ID, gateway="g", id="t"), ErrandsTaken),
+    "answer_errand": (AnswerErrandRequest(id="e", answer="a"), None),
+    "put_qr": (
+        PutQrRequest(instance_id=ID, gateway="g", token=1, code="c", expires_in_ms=1_000),
+        None,
+    ),
 }
 #: Every class with wrappers.
-WRAPPERS: Final[tuple[type[ScriptCalls], ...]] = (Scripts, SessionScripts)
+WRAPPERS: Final[tuple[type[ScriptCalls], ...]] = (Scripts, SessionScripts, ErrandScripts)
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
 
@@ -195,7 +216,8 @@ async def call(name: str, link: RedisLink) -> Recorder:
     (wrapper,) = (one for one in WRAPPERS if hasattr(one, name))
     method = getattr(wrapper(recorder, Keyspace(partitions=1)), name)
     taken = inspect.signature(method).parameters
-    arguments = [value for word, value in (("partition", 0), ("webhook_id", "w")) if word in taken]
+    known = (("partition", 0), ("webhook_id", "w"), ("instance_id", ID))
+    arguments = [value for word, value in known if word in taken]
     await method(*arguments, REQUESTS[name][0])
     return recorder
 
@@ -349,6 +371,7 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
     built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built.append(keyspace.gateways())
+    built += [keyspace.errands(ID), keyspace.taken(ID), keyspace.answer(ID, "e"), keyspace.qr(ID)]
     built += [
         getattr(keyspace, name)(0)
         for name, method in inspect.getmembers(Keyspace, inspect.isfunction)
@@ -360,6 +383,6 @@ def test_every_key_that_is_built_is_of_a_known_kind() -> None:
 
 
 def test_the_modules_offer_every_request_and_reply() -> None:
-    offered = {*contract.__all__, *session_contract.__all__}
+    offered = {*contract.__all__, *session_contract.__all__, *errand_contract.__all__}
     for request, _ in REQUESTS.values():
         assert type(request).__name__ in offered

@@ -17,6 +17,7 @@ from sekring import __version__
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
+from sekring.http.errands import ErrandRoutes
 from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
 from sekring.http.gateways import GatewayRoutes
@@ -26,7 +27,9 @@ from sekring.http.health import Probes
 from sekring.http.instances import Instances, Operations
 from sekring.http.leases import LeaseRoutes
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
+from sekring.http.linking import LinkingRoutes
 from sekring.http.login import Login
+from sekring.http.messaging import MessagingRoutes
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.reset import Reset
@@ -70,6 +73,9 @@ def create_app(settings: Settings) -> Litestar:
             LeaseRoutes,
             SessionRoutes,
             GatewayRoutes,
+            ErrandRoutes,
+            LinkingRoutes,
+            MessagingRoutes,
             Probes,
             Login,
             Assets,

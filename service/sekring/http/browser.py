@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
-__all__ = ["accepts_html", "is_form_of_a_page", "user_chose_the_address"]
+__all__ = ["accepts_html", "acts_for_somebody", "is_form_of_a_page", "user_chose_the_address"]
 
 _Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -46,6 +46,21 @@ def user_chose_the_address(connection: _Connection) -> bool:
         and headers.get("sec-fetch-dest", "document") == "document"
         and not _is_ahead_of_the_user(connection)
     )
+
+
+def acts_for_somebody(connection: _Connection) -> bool:
+    """Tell whether a GET that changes something was meant to: by a program, or by a browser's user.
+
+    A browser asks for HTML or sends fetch metadata; its user must have opened the address himself,
+    or a page of this very site have asked. A link preview, a prefetch, an image or a link on some
+    page change nothing. What sends neither is a program, and does what the guide says.
+    """
+    if _is_ahead_of_the_user(connection):
+        return False
+    site = connection.headers.get("sec-fetch-site")
+    if site is None:
+        return not accepts_html(connection)
+    return site == "same-origin" or user_chose_the_address(connection)
 
 
 def is_form_of_a_page(connection: _Connection) -> bool:

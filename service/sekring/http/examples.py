@@ -76,7 +76,9 @@ _DESCRIPTIONS = {
     405: "Another method is needed; `detail` names it.",
     409: "A ban is in force, or a bound is reached; `cause` says which.",
     413: "The body is larger than 1 MiB.",
+    502: "The gateway, or WhatsApp, could not do it; `detail` is in its words.",
     503: "Redis cannot be reached; try again after `Retry-After`.",
+    504: "It did not come in time; `detail` says what is known about why.",
 }
 
 _WORDS = {
@@ -85,6 +87,8 @@ _WORDS = {
     403: "not_allowed",
     404: "not_found",
     409: "refused",
+    502: "gateway_failed",
+    504: "timed_out",
     503: "store_unavailable",
 }
 

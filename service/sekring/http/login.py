@@ -1,4 +1,7 @@
-"""`/login` and `/logout`: a browser trades an API token for a cookie."""
+"""`/login` and `/login/end`: a browser trades an API token for a cookie, and gives it back.
+
+The guide has given `/logout` to sessions (`sekring.http.messaging`).
+"""
 
 import asyncio
 import re
@@ -64,7 +67,7 @@ class Login(Controller):
         cookie = kept_cookie(SESSION_COOKIE, signed, secure=is_https(request), max_age=SESSION_S)
         return Redirect(next_path, status_code=303, cookies=[cookie])
 
-    @post("/logout", media_type=MediaType.HTML, status_code=200)
+    @post("/login/end", media_type=MediaType.HTML, status_code=200)
     async def log_out(self, request: _Request, runtime: Runtime, views: Views) -> Response[Any]:
         """Take the cookie back."""
         fields = await request.form()

@@ -6,7 +6,7 @@ from typing import Any, Final
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
-__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "NO_DEADLINE", "PAGE", "option_of"]
+__all__ = ["DEADLINE_S", "GUIDE", "NEEDS", "NO_DEADLINE", "PAGE", "WAITING_S", "option_of"]
 
 #: The permission that a route needs; `None` for everybody. An operator's, if it says nothing.
 NEEDS: Final = "needs"
@@ -22,6 +22,11 @@ DEADLINE_S: Final = "deadline_s"
 
 #: As its deadline: it lasts for as long as the client listens.
 NO_DEADLINE: Final = math.inf
+
+
+#: As its deadline: it waits for what a gateway does, and ends that by itself
+#: (`SEKRING_QR_WAIT_MS`, at most two minutes).
+WAITING_S: Final = 150
 
 
 def option_of(scope: Scope, name: str) -> Any:  # noqa: ANN401

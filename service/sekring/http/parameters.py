@@ -4,9 +4,9 @@ from typing import Annotated
 
 from litestar.params import Parameter
 
-from sekring.model import INSTANCE_ID_PATTERN
+from sekring.model import INSTANCE_ID_PATTERN, PATTERN_END
 
-__all__ = ["Cursor", "Limit", "PathId"]
+__all__ = ["Cursor", "Limit", "PathErrandId", "PathGateway", "PathId", "QueryId"]
 
 PathId = Annotated[
     str,
@@ -19,3 +19,24 @@ PathId = Annotated[
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=1_000, description="Entries at most.")]
 
 Cursor = Annotated[str | None, Parameter(max_length=160, description="Where the last page ended.")]
+
+QueryId = Annotated[
+    str,
+    Parameter(
+        query="instance_id",
+        pattern=INSTANCE_ID_PATTERN,
+        description="Name of a WhatsApp session: 1 to 128 of A-Z a-z 0-9 . _ : @ -",
+    ),
+]
+
+PathGateway = Annotated[
+    str,
+    Parameter(
+        pattern=rf"^[\x21-\x7e]{{1,128}}{PATTERN_END}",
+        description="Name of the gateway replica: printable ASCII without spaces.",
+    ),
+]
+
+PathErrandId = Annotated[
+    str, Parameter(pattern=rf"^[0-9a-f]{{24}}{PATTERN_END}", description="The errand's own id.")
+]

@@ -3,6 +3,7 @@
 Errors of the guide's routes keep what its clients read: ``{"status": "error", "message": …}``.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -19,13 +20,18 @@ from litestar.exceptions import (
 )
 
 from sekring.errors import (
+    BreakerRefuses,
+    GatewayFailed,
     InvalidInput,
     NotAllowed,
     NotAuthenticated,
     NotFound,
     Refused,
+    SealBroken,
     SekringError,
+    ServiceStopping,
     StoreUnavailable,
+    TimedOut,
 )
 from sekring.guide import GuideError
 from sekring.http.options import GUIDE, option_of
@@ -41,6 +47,11 @@ _STATUS: tuple[tuple[type[SekringError], HTTPStatus, str], ...] = (
     (NotAllowed, HTTPStatus.FORBIDDEN, "not_allowed"),
     (NotFound, HTTPStatus.NOT_FOUND, "not_found"),
     (Refused, HTTPStatus.CONFLICT, "refused"),
+    (GatewayFailed, HTTPStatus.BAD_GATEWAY, "gateway_failed"),
+    (BreakerRefuses, HTTPStatus.SERVICE_UNAVAILABLE, "breaker_refuses"),
+    (SealBroken, HTTPStatus.SERVICE_UNAVAILABLE, "seal_broken"),
+    (ServiceStopping, HTTPStatus.SERVICE_UNAVAILABLE, "stopping"),
+    (TimedOut, HTTPStatus.GATEWAY_TIMEOUT, "timed_out"),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable"),
 )
 
@@ -52,6 +63,8 @@ _NAME_WORDS = "takes 1 to 128 printable ASCII characters without spaces"
 _PATTERN_WORDS = MappingProxyType(
     {
         **dict.fromkeys(("attempt_id", "build", "device", "gateway", "id"), _NAME_WORDS),
+        "errand_id": "takes 24 hex digits, as the errand itself has them",
+        "phone": "takes an international number: 7 to 15 digits, no + and no leading zeros",
         "url": "takes printable ASCII without spaces",
         "webhook_id": "takes wh_ and 12 hex digits, as GET /v1/webhooks lists them",
     }
@@ -73,11 +86,17 @@ _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
 _PARAMETERS = MappingProxyType({"in_state": "state", "instances": "instance_id", "states": "state"})
 
 #: How the guide's paths begin: errors keep the guide's form where no route was found, too.
-_GUIDE_PATHS = ("/health", "/circuit-breaker-status", "/reset-circuit-breaker")
+_GUIDE_PATHS = re.compile(
+    r"/(health|circuit-breaker-status|reset-circuit-breaker|get_qrcode|instance|logout|send_message)"
+    r"(/|$)"
+)
 
 _MISSING_PARAMETER = re.compile(r"Missing required query parameter '(\w+)'")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
+
+#: How the guide's clients know a refusal of the breaker.
+_UNABLE = "Unable to create session: "
 
 _INTERNAL = Problem(
     type="internal_error",
@@ -139,11 +158,20 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
+    refused = error if isinstance(error, BreakerRefuses) else None
+    retry_after_s = _seconds(refused.retry_after_ms) if refused else None
+    if refused:
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     if isinstance(error, HTTPException) and error.headers:
         headers |= error.headers
     if _is_guides(request):
         return Response(
-            GuideError(message=problem.detail, field=problem.field),
+            GuideError(
+                message=f"{_UNABLE}{problem.detail}" if refused else problem.detail,
+                field=problem.field,
+                circuit_breaker=True if refused else None,
+                retry_after=retry_after_s,
+            ),
             status_code=problem.status,
             headers=headers,
         )
@@ -229,8 +257,13 @@ def _http_words(error: HTTPException, status: HTTPStatus) -> str:
 
 def _is_guides(request: Request[Any, Any, Any]) -> bool:
     if request.scope.get("route_handler") is None:
-        return request.scope["path"].startswith(_GUIDE_PATHS)
+        return _GUIDE_PATHS.match(request.scope["path"]) is not None
     return bool(option_of(request.scope, GUIDE))
+
+
+def _seconds(milliseconds: int | None) -> int | None:
+    """Round up to whole seconds: whoever comes then does not come too early."""
+    return None if milliseconds is None else max(1, math.ceil(milliseconds / 1000))
 
 
 def _raw_path(request: Request[Any, Any, Any]) -> bytes:

@@ -20,14 +20,22 @@ from sekring.policies import Policies
 from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
 from sekring.sessions.claims import Claims
+from sekring.sessions.errands import Errands
 from sekring.sessions.gateways import Gateways
 from sekring.sessions.leases import Leases
+from sekring.sessions.linking import Linking
+from sekring.sessions.messaging import Messaging
+from sekring.sessions.qr import QrCodes
+from sekring.sessions.retries import Retries
+from sekring.sessions.sealing import Seal
 from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
 from sekring.store.contract import ClaimRequest, KeyspaceClaim
+from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
+from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
@@ -167,6 +175,12 @@ class Runtime:
             ttl_ms=ttl_ms,
             confirm=self._confirm_partition,
         )
+        postbox = Postbox(self._bulk, self.keyspace)
+        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk)
+        seal = Seal(self.settings.seal_key)
+        self.errands = Errands(errand_scripts, postbox, self.bells, seal)
+        self.qr_codes = QrCodes(errand_scripts, postbox, seal)
+        self.retries = Retries(self.errands, postbox, self.keyspace)
         self.wishes = Wishes(
             scripts,
             SessionReads(scripts, self._bulk, self.keyspace),
@@ -175,6 +189,16 @@ class Runtime:
             confirm=self._confirm_partition,
             changed=self.feed.wake,
         )
+        self.messaging = Messaging(self.wishes, self.errands)
+        self.linking = Linking(
+            self.breaker,
+            wishes=self.wishes,
+            gateways=self.gateways,
+            errands=self.errands,
+            qr_codes=self.qr_codes,
+            bells=self.bells,
+        )
+        self.breaker.on_reset(self.retries.note)
 
     def claimed(self) -> KeyspaceClaim:
         """Return the claim on the keyspace, without which nothing is decided.
@@ -207,6 +231,7 @@ class Runtime:
             for task in (
                 self._keep(),
                 self._push.run(),
+                self.retries.run(),
                 self.feed.run(),
                 self._finish_when_draining(),
             )

@@ -40,7 +40,7 @@ class Bells:
     def ring(self, topic: str, about: str = "") -> None:
         """Wake those who wait for `topic`, and remember what it is about."""
         if about:
-            self._remember(topic, about)
+            self.remember(topic, about)
         for event in self._waiting.get(topic, ()):
             event.set()
 
@@ -96,7 +96,8 @@ class Bells:
             for event in waiting:
                 event.set()
 
-    def _remember(self, topic: str, about: str) -> None:
+    def remember(self, topic: str, about: str) -> None:
+        """Have `take` return this; nobody is woken."""
         now_s = time.monotonic()
         self._about.setdefault(topic, {})[about] = now_s
         self._rung.append((now_s, topic, about))

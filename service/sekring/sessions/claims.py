@@ -67,7 +67,12 @@ class Claims:
         claimed = await self._claim(body.gateway, min(body.limit, share - body.held), origin)
         return ClaimAnswer(
             leases=[
-                Lease(instance_id=one.instance_id, token=one.token, taken_from=one.taken_from)
+                Lease(
+                    instance_id=one.instance_id,
+                    token=one.token,
+                    taken_from=one.taken_from,
+                    errands=one.errands,
+                )
                 for one in claimed
             ],
             ttl_ms=self._ttl_ms,

@@ -154,10 +154,14 @@ class Leases:
             raise unconfirmed()
         return {
             number: RenewedLease(
-                instance_id=lease.instance_id, token=lease.token, held=held, wanted=wanted
+                instance_id=lease.instance_id,
+                token=lease.token,
+                held=held,
+                wanted=wanted,
+                errands=errands,
             )
-            for number, lease, held, wanted in zip(
-                numbers, leases, renewed.held, renewed.wanted, strict=True
+            for number, lease, held, wanted, errands in zip(
+                numbers, leases, renewed.held, renewed.wanted, renewed.errands, strict=True
             )
         }
 

@@ -71,6 +71,15 @@ _SESSION_KINDS = (
 )
 #: In partition 0.
 _GATEWAYS = KeyKind("gateways", "hash", _DAY_MS)
+#: What the owner of a session is asked to do, and what came of it: as long as somebody waits, which
+#: is two minutes at most (`SEKRING_QR_WAIT_MS`). A QR code is shown for five at most.
+_ERRAND_KINDS = (
+    KeyKind("errands", "list", 2 * _MINUTE_MS),
+    KeyKind("waiting", "zset", 2 * _MINUTE_MS),
+    KeyKind("taken", "string", _MINUTE_MS),
+    KeyKind("answer", "string", 2 * _MINUTE_MS),
+    KeyKind("qr", "string", 5 * _MINUTE_MS),
+)
 _KEYSPACE = KeyKind(
     "keyspace", "hash", None, "fixes the partition count: another one would lose every instance"
 )
@@ -84,6 +93,7 @@ KEY_KINDS: tuple[KeyKind, ...] = (
     *_WEBHOOK_KINDS,
     *_SESSION_KINDS,
     _GATEWAYS,
+    *_ERRAND_KINDS,
     _KEYSPACE,
 )
 
@@ -197,6 +207,26 @@ class Keyspace(Struct, frozen=True):
     def gateways(self) -> str:
         """Return the hash of gateways."""
         return f"{self._tag(0)}:gateways"
+
+    def errands(self, instance_id: str) -> str:
+        """Return the list of what a session's owner is asked to do."""
+        return f"{self._tag(self.partition_of(instance_id))}:errands:{instance_id}"
+
+    def waiting(self, partition: int) -> str:
+        """Return the sorted set of a partition's sessions with errands."""
+        return f"{self._tag(partition)}:waiting"
+
+    def taken(self, instance_id: str) -> str:
+        """Return the string with the errands of a session that were handed out last."""
+        return f"{self._tag(self.partition_of(instance_id))}:taken:{instance_id}"
+
+    def answer(self, instance_id: str, errand_id: str) -> str:
+        """Return the string with the answer to an errand."""
+        return f"{self._tag(self.partition_of(instance_id))}:answer:{errand_id}"
+
+    def qr(self, instance_id: str) -> str:
+        """Return the string with a session's QR code."""
+        return f"{self._tag(self.partition_of(instance_id))}:qr:{instance_id}"
 
     def keyspace(self) -> str:
         """Return the hash that fixes the partition count."""

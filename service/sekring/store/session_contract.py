@@ -122,6 +122,8 @@ class ClaimedLease(Struct, frozen=True, kw_only=True):
     token: int
     #: Who owned it until the lease ran out.
     taken_from: str | None = None
+    #: Whether errands wait for its owner.
+    errands: bool = False
 
 
 class ClaimedLeases(Struct, frozen=True, kw_only=True):
@@ -136,6 +138,8 @@ class RenewedLeases(Struct, frozen=True, kw_only=True):
     held: tuple[bool, ...]
     #: Whether it is still to be connected.
     wanted: tuple[bool, ...]
+    #: Whether errands wait for its owner.
+    errands: tuple[bool, ...]
 
 
 class ReleasedLeases(Struct, frozen=True, kw_only=True):

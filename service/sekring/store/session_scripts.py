@@ -56,12 +56,13 @@ class SessionScripts(ScriptCalls):
             *self._leases(partition),
             self._keyspace.claims(partition),
             self._keyspace.events(partition),
+            self._keyspace.waiting(partition),
         ]
         return await self._run("claim_leases", keys, request, ClaimedLeases)
 
     async def renew_leases(self, partition: int, request: RenewLeasesRequest) -> RenewedLeases:
         """Prolong leases of a partition."""
-        keys = self._leases(partition)
+        keys = [*self._leases(partition), *self._errands(partition)]
         return await self._run("renew_leases", keys, request, RenewedLeases)
 
     async def release_leases(self, partition: int, request: ReleaseLeasesRequest) -> ReleasedLeases:
@@ -71,7 +72,8 @@ class SessionScripts(ScriptCalls):
 
     async def set_phase(self, request: SetPhaseRequest) -> bool:
         """Say where a session stands; false if the lease is not the caller's."""
-        keys = self._leases(self._keyspace.partition_of(request.instance_id))[1:]
+        partition = self._keyspace.partition_of(request.instance_id)
+        keys = [*self._leases(partition)[1:], *self._errands(partition)]
         return await self._flag("set_phase", keys, request)
 
     async def join_gateways(self, request: JoinGatewaysRequest) -> LiveGateways:
@@ -98,4 +100,11 @@ class SessionScripts(ScriptCalls):
             self._keyspace.sessions(partition),
             self._keyspace.leases(partition),
             self._keyspace.owners(partition),
+        ]
+
+    def _errands(self, partition: int) -> list[str]:
+        return [
+            self._keyspace.waiting(partition),
+            self._keyspace.totals(partition),
+            self._keyspace.view(partition),
         ]

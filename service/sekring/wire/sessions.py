@@ -22,6 +22,7 @@ __all__ = [
     "Lease",
     "MessageBody",
     "MessageSent",
+    "OutcomeTaken",
     "PairingBody",
     "PairingCode",
     "Phase",
@@ -327,6 +328,12 @@ class ErrandsAnswer(Struct, frozen=True):
     """What there is to do; each errand is handed out once."""
 
     errands: list[Errand]
+
+
+class OutcomeTaken(Struct, frozen=True):
+    """Whether somebody still waited for it; if not, nothing was written."""
+
+    awaited: bool
 
 
 class ErrandOutcome(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
