@@ -1,7 +1,7 @@
 #!lua
 -- post_errand: asks the owner of a session to do something, whoever owns it until the errand expires.
 --
--- KEYS  1 OWNERS   hash    last owner, token and phase of sessions; never: tokens must go on growing
+-- KEYS  1 OWNERS   hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 --       2 ERRANDS  list    what a session's owner is asked to do; until the last of it expires
 --       3 WAITING  zset    sessions with errands, by when the last one expires (ms); until then
 --       4 ANSWER   string  what came of an errand, empty until then; until nobody waits any longer

@@ -4,7 +4,6 @@
 -- KEYS  1 SESSIONS   hash    sessions that are to be connected; never: it is configuration
 --       2 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
 --       3 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
---       3 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
 --       4 WAITING    zset    sessions with errands, by when the last one expires (ms); until then
 --       5 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
 --       6 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS

@@ -3,7 +3,6 @@
 --
 -- KEYS  1 LEASES     zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
 --       2 OWNERS     hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
---       2 OWNERS     hash    last owner, token and phase of sessions; never: tokens must go on growing
 --       3 WAITING    zset    sessions with errands, by when the last one expires (ms); until then
 --       4 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
 --       5 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS

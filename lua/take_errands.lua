@@ -2,7 +2,7 @@
 -- take_errands: hands the errands of a session to the gateway that owns it now, each once.
 --
 -- KEYS  1 LEASES   zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
---       2 OWNERS   hash    last owner, token and phase of sessions; never: tokens must go on growing
+--       2 OWNERS   hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
 --       3 ERRANDS  list    what a session's owner is asked to do; until the last of it expires
 --       4 WAITING  zset    sessions with errands, by when the last one expires (ms); until then
 --       5 TAKEN    string  what was handed out last, in case that the answer was lost; a minute
