@@ -180,7 +180,6 @@ async def test_a_caller_that_is_cancelled_leaves_no_broken_connection_behind(
 @contextlib.asynccontextmanager
 async def _server(answer: bytes, *, drip: bool = False) -> AsyncIterator[str]:
     """Answer every request with these bytes; `drip`: and then a byte now and then."""
-
     served: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

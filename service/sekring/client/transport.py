@@ -92,7 +92,7 @@ class Transport:
             raise ServiceUnavailable(
                 f"The service at {self._url} did not answer within {within_s:g} s."
             ) from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except Exception as error:
             words = str(error) or type(error).__name__
             raise ServiceUnavailable(
                 f"The service at {self._url} cannot be reached: {words}"

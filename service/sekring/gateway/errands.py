@@ -59,7 +59,13 @@ class Errands:
                     await asyncio.sleep(_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311
                     continue
                 for errand in found:
-                    group.create_task(self._do(errand))
+                    group.create_task(self._take(errand))
+
+    async def _take(self, errand: Errand) -> None:
+        try:
+            await self._do(errand)
+        except Exception:  # noqa: BLE001 - it must not end the others
+            _log.exception("errand failed", instance_id=errand.instance_id, kind=errand.kind)
 
     async def _do(self, errand: Errand) -> None:
         """Do one errand; whatever goes wrong is its answer."""

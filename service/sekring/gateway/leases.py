@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from sekring.wire import HeldLease
+from sekring.wire import HeldLease, PhaseBody
 
 __all__ = ["Holding", "Terms", "excess"]
 
@@ -57,7 +57,7 @@ class Terms(Struct, frozen=True):
 class Holding:
     """One lease, from its claim until nothing of its session is left."""
 
-    __slots__ = ("connected", "ended", "ending", "instance_id", "lost", "token", "until_s")
+    __slots__ = ("connected", "ended", "ending", "instance_id", "lost", "token", "told", "until_s")
 
     def __init__(self, instance_id: str, token: int, until_s: float) -> None:
         """Hold it until `until_s`, unless it is renewed."""
@@ -70,6 +70,8 @@ class Holding:
         self.lost = False
         #: Whether the session is logged in, as its session said last.
         self.connected = False
+        #: The phase that the service was told of last.
+        self.told: PhaseBody | None = None
         #: Set when nothing of the session is left.
         self.ended = asyncio.Event()
 

@@ -46,7 +46,7 @@ class Phases:
         device: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """Have the service told of a session's phase; returns at once."""
+        """Have the service told of a session's phase, if it is another; returns at once."""
         body = PhaseBody(
             gateway=self._gateway,
             token=holding.token,
@@ -54,6 +54,9 @@ class Phases:
             device=device,
             detail=detail[:_DETAIL_MAX] if detail else None,
         )
+        if body == holding.told:
+            return
+        holding.told = body
         self._lanes[hash(holding.instance_id) % _LANES].put(holding, body)
 
     async def run(self) -> None:
