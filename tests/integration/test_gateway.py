@@ -390,16 +390,42 @@ def test_a_second_signal_ends_it_at_once_and_its_workers_by_themselves(
         gateway.kill()
 
 
-def test_a_session_that_does_not_stop_is_killed_before_it_is_given_back(
+def test_a_session_that_does_not_stop_is_killed_before_another_gateway_gets_it(
     service: ServiceProcess, tmp_path: Path
 ) -> None:
     play(tmp_path, 'steps = [{ do = "connect" }, { do = "hang" }]')
 
     with gateway_on(service, tmp_path) as gateway:
         wait_for_phase(service, "connected")
-        (worker,) = gateway.worker_pids
+        with GatewayProcess("b", service.url, tmp_path) as other:
+            (worker,) = gateway.worker_pids
 
-        assert gateway.stop() == 0
+            assert gateway.stop() == 0
 
-        assert not Path(f"/proc/{worker}").exists()
-        assert phases(service.url) == {"s": "vacant"}
+            assert not Path(f"/proc/{worker}").exists()
+            wait_until(lambda: other.said("session connected"), "b to connect it")
+            assert len(history(tmp_path)) == 2
+
+
+def test_what_a_stopping_gateway_had_is_taken_long_before_its_leases_end(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """The others' shares grow with its word that it stops, not with its silence."""
+    names = [f"s{number}" for number in range(6)]
+    with ServiceProcess(redis_server.url, lease_ttl_ms=120_000) as service:
+        wish(service.url, names)
+        # Of what `a` cannot take there is something left for `b`.
+        a = GatewayProcess("a", service.url, tmp_path, gateway_capacity=3)
+        b = GatewayProcess("b", service.url, tmp_path, gateway_capacity=6)
+        with a, b:
+            wait_until(lambda: list(phases(service.url).values()).count("connected") == 6, "all")
+            assert {one["gateway"] for one in sessions(service.url).values()} == {"a", "b"}
+            stopped_s = time.monotonic()
+
+            assert a.stop() == 0
+
+            for name in names:
+                wait_for_phase(service, "connected", name)
+            assert {one["gateway"] for one in sessions(service.url).values()} == {"b"}
+            assert time.monotonic() - stopped_s < 60
+        assert violations(read(tmp_path / "connections.jsonl")) == []
