@@ -87,6 +87,10 @@ class Peer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.break_all()
+
+    def break_all(self) -> None:
+        """End all connections that there are."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
