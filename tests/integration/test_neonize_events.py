@@ -250,6 +250,25 @@ ROWS: dict[str, tuple[Play, Kind, Effect]] = {
         Kind.HANDSHAKE,
         COUNT,
     ),
+    "a drop, of which its barred reconnect is heard first": (
+        says(
+            "Error reconnecting after autoreconnect sleep: failed to dial whatsapp web websocket: "
+            "proxyconnect tcp: dial tcp 127.0.0.1:0: connect: connection refused",
+            then="Disconnected",
+        ),
+        Kind.DISCONNECTED,
+        COUNT,
+    ),
+    "stream 503, of which its barred reconnect is heard first": (
+        says(
+            "Got 503 stream error, assuming automatic reconnect will handle it",
+            "Error reconnecting after autoreconnect sleep: failed to dial whatsapp web websocket: "
+            "proxyconnect tcp: dial tcp 127.0.0.1:0: connect: connection refused",
+            then="Disconnected",
+        ),
+        Kind.UPSTREAM,
+        COUNT,
+    ),
     "an end without a word": (lambda voice: voice.connected(), Kind.DISCONNECTED, COUNT),
 }
 

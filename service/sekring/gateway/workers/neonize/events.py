@@ -11,7 +11,7 @@ from typing import Any, Final
 from sekring.gateway.workers.neonize.cause import Cause
 from sekring.taxonomy import Kind
 
-__all__ = ["HEARD", "SILENT_CHECKS", "cause_of"]
+__all__ = ["DISCONNECTED", "HEARD", "SILENT_CHECKS", "cause_of"]
 
 #: The events that the driver listens to; all others would be encoded for nothing.
 HEARD: Final = (
@@ -31,6 +31,11 @@ HEARD: Final = (
 #: So many unanswered keep-alives (one every 30 to 40 s) and the connection is given up: 180 s
 #: after the last answer whatsmeow reconnects by itself, and tells nobody.
 SILENT_CHECKS: Final = 4
+
+#: whatsmeow would reconnect.
+DISCONNECTED: Final = Cause(
+    kind=Kind.DISCONNECTED, detail="Disconnected: the server closed the connection"
+)
 
 #: neonize's `ConnectFailureReason` -> the server's code.
 _REASONS: Final[Mapping[int, int]] = MappingProxyType(
@@ -77,7 +82,7 @@ def _stream_replaced(_message: Any) -> Cause:  # noqa: ANN401
 
 
 def _disconnected(_message: Any) -> Cause:  # noqa: ANN401
-    return Cause(kind=Kind.DISCONNECTED, detail="Disconnected: the server closed the connection")
+    return DISCONNECTED
 
 
 def _stream_error(message: Any) -> Cause:  # noqa: ANN401

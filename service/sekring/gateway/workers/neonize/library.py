@@ -25,11 +25,11 @@ from typing import Any, Final, Protocol
 from sekring.gateway.workers.neonize.events import HEARD
 from sekring.gateway.workers.neonize.jids import Jid
 
-__all__ = ["Client", "Ears", "Library"]
+__all__ = ["NOWHERE", "Client", "Ears", "Library"]
 
 #: Where nobody ever listens. As the proxy of a connection that is made it has no effect, but
 #: whatsmeow's own reconnecting, which cannot be switched off, fails there at once.
-_NOWHERE: Final = "http://127.0.0.1:0"
+NOWHERE: Final = "127.0.0.1:0"
 
 #: A client is in Go's maps after so many seconds; there is no sign of it.
 _ENTRY_S: Final = 0.2
@@ -167,8 +167,8 @@ class Client:
         return task
 
     async def bar_reconnects(self) -> None:
-        """Let whatsmeow's own reconnecting fail: to be called when connected, not while pairing."""
-        await self._neonize.set_proxy_address(_NOWHERE, no_media=True)
+        """Let whatsmeow's own reconnecting fail, from the dial's end on; not before a pairing's."""
+        await self._neonize.set_proxy_address(f"http://{NOWHERE}", no_media=True)
 
     async def disconnect(self) -> None:
         """End the connection, and leave the client in Go's maps; waits for a dial under way."""

@@ -10,14 +10,14 @@ from sekring.errors import DriverError
 from sekring.gateway.workers.driver import Tell
 from sekring.gateway.workers.messages import Connect, Connected, KeepAlive, Paired, QrShown
 from sekring.gateway.workers.neonize.cause import Cause
-from sekring.gateway.workers.neonize.events import cause_of
+from sekring.gateway.workers.neonize.events import DISCONNECTED, cause_of
 from sekring.gateway.workers.neonize.jids import Jid
-from sekring.gateway.workers.neonize.library import Client, Library
+from sekring.gateway.workers.neonize.library import NOWHERE, Client, Library
 from sekring.gateway.workers.neonize.store import lacks_device, store_name
 from sekring.gateway.workers.neonize.words import (
     classified,
     heard_in_log,
-    is_last_word,
+    is_redial,
     login_cause,
 )
 from sekring.taxonomy import Kind
@@ -67,6 +67,7 @@ class NeonizeSession:
         #: What the log said, until an event says it better.
         self._suspected: Cause | None = None
         self._connected = False
+        self._barred = False
         self._healthy = True
         self._code_until_s: float | None = None
         self._codes = 0
@@ -122,6 +123,9 @@ class NeonizeSession:
     def dialled(self) -> None:
         """Take note that the library's loop of events runs."""
         self._dialled.set()
+        if self._order.device:
+            # No further dial is wanted. After a pairing there is one more, to log in.
+            self._bar_reconnects()
 
     def heard_log(self, text: str) -> None:
         """Suspect what whatsmeow's log says, until an event says more, or none comes."""
@@ -131,10 +135,13 @@ class NeonizeSession:
         if self._device is None:
             # The server has spoken, and what would say so otherwise may never come.
             self._pairing.set()
-        if is_last_word(text):
-            self._fail(cause)
-        else:
+        if not is_redial(text):
             self._suspect(cause)
+        elif NOWHERE in text:
+            # It may be heard before the `Disconnected` to which it belongs.
+            self._fail(self._suspected or DISCONNECTED)
+        else:
+            self._fail(cause)
 
     def heard_login(self, status: str) -> None:
         """Fail if there will be no pairing."""
@@ -183,12 +190,16 @@ class NeonizeSession:
         if not self._connected:
             self._connected = True
             self._tell(Connected(instance_id=self._id, device=self._device))
-            self._begin(self._bar_reconnects())
+            self._bar_reconnects()
 
-    async def _bar_reconnects(self) -> None:
+    def _bar_reconnects(self) -> None:
+        if not self._barred and not self._over.is_set():
+            self._barred = True
+            self._begin(self._lead_nowhere(self._live()))
+
+    async def _lead_nowhere(self, client: Client) -> None:
         try:
-            if self._client and not self._over.is_set():
-                await self._client.bar_reconnects()
+            await client.bar_reconnects()
         except self._library.error as error:
             # The connection is well, and will be stopped at its first failure all the same.
             logging.getLogger(__name__).warning("%s: reconnects not barred: %s", self._id, error)

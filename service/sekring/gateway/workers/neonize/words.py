@@ -10,7 +10,7 @@ from typing import Final
 from sekring.gateway.workers.neonize.cause import Cause
 from sekring.taxonomy import Kind
 
-__all__ = ["classified", "heard_in_log", "heard_on_stdout", "is_last_word", "login_cause"]
+__all__ = ["classified", "heard_in_log", "heard_on_stdout", "is_redial", "login_cause"]
 
 #: An error of the library -> kind; the first that matches counts, so what happened at a proxy comes
 #: before what it looks like.
@@ -111,8 +111,8 @@ def heard_in_log(text: str) -> Cause | None:
     return None
 
 
-def is_last_word(text: str) -> bool:
-    """Tell whether no event follows a line of the log: whatsmeow goes on dialling in silence."""
+def is_redial(text: str) -> bool:
+    """Tell whether a line of the log is about a dial of whatsmeow's own: no event tells of it."""
     return _REDIAL.match(text) is not None
 
 
