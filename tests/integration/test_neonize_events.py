@@ -571,6 +571,15 @@ async def test_a_stop_ends_the_connection_and_tells_nothing(live: Live) -> None:
     assert life.go.calls[-1] == "Stop"
 
 
+async def test_who_is_stopped_before_the_dial_does_not_dial(live: Live, library: Library) -> None:
+    async with library.lock:
+        life = live(stays)
+        await asyncio.sleep(0)
+        await life.session.stop()
+    assert await life.ends() == []
+    assert life.go.calls == []
+
+
 async def test_a_dial_under_way_is_not_stopped_before_its_end(live: Live) -> None:
     """Go would look up a client that is in none of its maps any more, and panic."""
     loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ __all__ = ["DETAIL_CHARACTERS", "Cause"]
 DETAIL_CHARACTERS: Final = 300
 
 #: User and password in a URL: a proxy's, which Go repeats when it cannot read the URL.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/\"]*@")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s\"]*@")
 
 
 class Cause(Struct, frozen=True, kw_only=True):

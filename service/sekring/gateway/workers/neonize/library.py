@@ -157,10 +157,17 @@ class Client:
         for name in HEARD:
             self._neonize.event(library.event(name))(self._event)
 
-    async def connect(self, proxy: str | None) -> "asyncio.Task[None]":
-        """Begin to dial; the task ends with the connection, and must never be cancelled."""
+    async def connect(
+        self, proxy: str | None, wanted: Callable[[], bool]
+    ) -> "asyncio.Task[None] | None":
+        """Begin to dial when it is this client's turn, if it is still wanted then.
+
+        The task ends with the connection, and must never be cancelled.
+        """
         settings = self._library.proxy(proxy) if proxy else None
         async with self._library.lock:
+            if not wanted():
+                return None
             with self._library.logging_to(self._log):
                 task: asyncio.Task[None] = await self._neonize.connect(settings)
             await asyncio.wait({task}, timeout=_ENTRY_S)

@@ -87,7 +87,9 @@ class NeonizeSession:
             self._fail(Cause(kind=Kind.PAIRING, detail=detail))
             return
         self._client = self._library.client(store_name(self._order.device_store), device, self)
-        task = await self._client.connect(self._order.proxy)
+        task = await self._client.connect(self._order.proxy, lambda: not self._over.is_set())
+        if task is None:
+            return
         await _first_of(task, self._over.wait())
         if task.done() and not self._over.is_set():
             self._fail(self._end_of(task))
