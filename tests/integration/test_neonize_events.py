@@ -592,6 +592,8 @@ async def test_a_dial_under_way_is_not_stopped_before_its_end(live: Live) -> Non
         voice.until_stopped()
 
     life = live(play)
+    while not life.go.calls:  # noqa: ASYNC110 - another thread dials
+        await asyncio.sleep(0.005)
     await life.session.stop()
     await asyncio.sleep(0.3)
     assert life.go.calls == ["Neonize"]
