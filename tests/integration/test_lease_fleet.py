@@ -1,6 +1,7 @@
 """Eight gateways at three replicas share 300 sessions, and those of one that dies or leaves."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 
@@ -18,6 +19,10 @@ LIMIT = 10
 
 def owned(gateways: Sequence[Owners]) -> list[str]:
     return list(chain.from_iterable(gateway.held for gateway in gateways))
+
+
+def earliest_end_s(gateways: Sequence[Owners]) -> float:
+    return min(belief.until_s for gateway in gateways for belief in gateway.held.values())
 
 
 async def until_shared(gateways: Sequence[Owners], tasks: Sequence["asyncio.Task[None]"]) -> None:
@@ -61,6 +66,9 @@ async def share_and_take_over(urls: Sequence[str], http: httpx.AsyncClient) -> N
         # A share is rounded up, so the last one may be left a little less.
         assert counts[-1] <= 38
         assert counts[0] >= SESSIONS - 7 * 38
+
+        shared_s = time.monotonic()
+        await until(lambda: earliest_end_s(gateways) > shared_s + TTL_MS / 1000)  # all renewed
 
         dead, *others = gateways
         tasks[0].cancel()
