@@ -59,7 +59,20 @@ NEEDED = {
     "wantSession": Role.OPERATOR,
     "dropSession": Role.OPERATOR,
     "listGateways": Role.VIEWER,
+    "takeErrands": Role.GATEWAY,
+    "answerErrand": Role.GATEWAY,
+    "showQr": Role.GATEWAY,
+    "pairSession": Role.OPERATOR,
+    "sendMessage": Role.OPERATOR,
+    "getQrCode": Role.OPERATOR,
+    "instance": Role.OPERATOR,
+    "logOut": Role.OPERATOR,
+    "sendMessageByGet": Role.OPERATOR,
+    "sendMessageByPost": Role.OPERATOR,
 }
+
+#: Operations that wait for a gateway.
+WAITING = {"getQrCode", "pairSession"}
 
 #: From the least to the most.
 ROLES = [Role.VIEWER, Role.GATEWAY, Role.OPERATOR]
@@ -99,7 +112,7 @@ def guarded(
     """A service with one token of each role, which logs all that it ever logs."""
     entries = [token.entry for token in TOKENS.values()]
     file = token_file(tmp_path_factory.mktemp("tokens"), *entries)
-    with ServiceProcess(redis.url, tokens_file=file, log_level="debug") as service:
+    with ServiceProcess(redis.url, tokens_file=file, log_level="debug", qr_wait_ms=200) as service:
         yield service
 
 
@@ -130,6 +143,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
     for template, methods in document["paths"].items():
         path = template.replace("{instance_id}", "628")
         path = path.replace("{webhook_id}", "wh_000000000000")
+        path = path.replace("{gateway}", "gateway-1").replace("{errand_id}", "0" * 24)
         for method, described in methods.items():
             required = [item for item in described.get("parameters", []) if item.get("required")]
             query = [f"{item['name']}=x" for item in required if item["in"] == "query"]
@@ -137,6 +151,8 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             if "requestBody" in described:
                 (content,) = described["requestBody"]["content"].values()
                 body = content["schema"]["examples"][0]
+                if described["operationId"] == "takeErrands":
+                    body = {"wait_ms": 0}
             yield Operation(
                 described["operationId"], method.upper(), "?".join([path, *query]), body
             )
@@ -166,7 +182,9 @@ def test_every_operation_asks_for_its_role_and_no_less(guarded: ServiceProcess) 
                 with http.stream(
                     operation.method, operation.path, json=operation.body, headers=headers
                 ) as answer:
-                    assert answer.status_code < 500, operation.name
+                    # No gateway lives that could do what it asks for.
+                    in_time = answer.status_code < 500 or operation.name in WAITING
+                    assert in_time, operation.name
                 refused = answer.status_code in {401, 403}
                 found.setdefault(operation.name, {})[caller] = (
                     str(answer.status_code) if refused else "allowed"

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import check_keys
 from tests.gatewaydouble import GatewayDouble
 from tests.replicas import Replica, Replicas
 from tests.servers import RedisServer, wait_until
@@ -37,6 +38,7 @@ _numbers = count(1)
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+        check_keys(server)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -11,10 +12,14 @@ import pytest
 
 from sekring import __version__
 from tests.conftest import check_keys
+from tests.gatewaydouble import BusyGateway
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
 Document = dict[str, Any]
+
+#: What operations answer that need a gateway, and a session that is connected, where there is none.
+WITHOUT_GATEWAY = {"pairSession": 504, "sendMessage": 409, "sendMessageByPost": 409}
 
 #: Operations that everybody may call, and that read nothing.
 PROBES = {"live", "ready"}
@@ -24,7 +29,7 @@ PROBES = {"live", "ready"}
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        ServiceProcess(redis.url) as service,
+        ServiceProcess(redis.url, qr_wait_ms=3_000) as service,
     ):
         yield service
         check_keys(redis)
@@ -195,11 +200,16 @@ class Client:
         *,
         instance_id: str = "628",
         webhook_id: str = "wh_000000000000",
+        gateway: str = "gateway-1",
+        errand_id: str = "0" * 24,
         headers: dict[str, str] | None = None,
         **query: object,
     ) -> httpx.Response:
         operation = self.operations[name]
         path = operation.path.replace("{instance_id}", instance_id)
+        path = path.replace("{gateway}", gateway).replace("{errand_id}", errand_id)
+        if any(item["name"] == "instance_id" and item["required"] for item in operation.parameters):
+            query = {"instance_id": instance_id, **query}
         with self._http.stream(
             operation.method,
             path.replace("{webhook_id}", webhook_id),
@@ -226,12 +236,17 @@ def client(service: ServiceProcess, document: Document) -> Iterator[Client]:
 def test_every_example_of_a_body_is_accepted(client: Client, document: Document) -> None:
     for operation in operations(document):
         for number, body in enumerate((operation.body or {}).get("examples", [])):
-            answer = client.call(operation.name, body, instance_id=f"example-{number}")
+            if operation.name == "takeErrands":
+                body["wait_ms"] = 0
+            answer = client.call(operation.name, body, instance_id=f"{operation.name}-{number}")
 
-            assert answer.status_code == 200, (operation.name, body, answer.text)
+            expected = WITHOUT_GATEWAY.get(operation.name, 200)
+            assert answer.status_code == expected, (operation.name, body, answer.text)
 
 
-def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
+def test_every_answer_of_a_whole_life_is_as_declared(
+    client: Client, service: ServiceProcess
+) -> None:
     client.call("changePolicy", {"failure_threshold": 15, "probes": 0, "cooldown_ms": 600_000})
     its_fleet_is_guarded(client)
     it_fails_and_trips(client)
@@ -244,6 +259,7 @@ def test_every_answer_of_a_whole_life_is_as_declared(client: Client) -> None:
     it_is_seen_in_a_browser(client)
     it_is_told_to_others(client)
     it_is_owned_by_a_gateway(client)
+    it_is_linked_with_a_phone(client, service)
 
     assert client.called == set(client.operations), "an operation was not called"
 
@@ -366,12 +382,47 @@ def it_is_owned_by_a_gateway(client: Client) -> None:
     assert client.call("getSession").json()["gateway"] == "gateway-1"
     phase = {"gateway": "gateway-1", "token": mine[0]["token"], "phase": "connected"}
     assert client.call("setPhase", phase).json()["held"] is True
-    assert client.call("listSessions").json()["sessions"][0]["phase"] == "connected"
+    listed = client.call("listSessions").json()["sessions"]
+    assert {one["instance_id"]: one["phase"] for one in listed}["628"] == "connected"
     assert client.call("renewLeases", {**gateway, "leases": mine}).json()["leases"][0]["held"]
     assert client.call("listGateways").json()["gateways"][0]["held"] == 1
     released = client.call("releaseLeases", {"gateway": "gateway-1", "leases": mine})
     assert released.json()["released"] == 1
     assert client.call("dropSession").json()["wanted"] is False
+
+
+def it_is_linked_with_a_phone(client: Client, service: ServiceProcess) -> None:
+    call = partial(client.call, instance_id="linked")
+    text = {"number": "6281234567890", "message": "Hello"}
+    assert call("instance").json()["relogin"] is True
+    with BusyGateway(service.url, "busy") as gateway:
+        assert call("getQrCode").json()["base64"].startswith("data:image/png")
+        assert call("pairSession", {"phone": "6281234567890"}).json()["code"]
+        gateway.phase("linked", "connected", device="628:1@s.whatsapp.net")
+        assert call("getQrCode").status_code == 409
+        assert call("instance").json()["status"] == "success"
+        body = {"to": "6281234567890", "text": "Hello"}
+        assert call("sendMessage", body).json()["message_id"]
+        assert (
+            call("sendMessageByPost", {"instance_id": "linked", **text}).json()["status"]
+            == "success"
+        )
+        assert (
+            call("sendMessageByGet", number="628123456789", message="Hi").json()["status"]
+            == "success"
+        )
+        assert call("logOut").json()["status"] == "success"
+        lease = {"gateway": "busy", "token": gateway.tokens["linked"]}
+        code = {**lease, "code": "2@x", "expires_in_ms": 1_000}
+        assert call("showQr", code).json()["held"] is True
+    assert client.call("takeErrands", {"wait_ms": 0}).json() == {"errands": []}
+    assert call("answerErrand", {"instance_id": "linked"}).json() == {"awaited": False}
+    assert call("tripInstance", {"reason": "maintenance"}).status_code == 200
+    for name in ("instance", "getQrCode"):
+        refusal = call(name)
+        assert (refusal.status_code, refusal.json()["circuit_breaker"]) == (503, True)
+    refused = call("pairSession", {"phone": "6281234567890"})
+    assert (refused.status_code, refused.json()["cause"]) == (503, "operator")
 
 
 def test_every_refusal_is_as_declared(client: Client, document: Document) -> None:
@@ -383,6 +434,10 @@ def test_every_refusal_is_as_declared(client: Client, document: Document) -> Non
             assert client.call(operation.name, {}, instance_id="*").status_code in {400, 405}
         if "{webhook_id}" in operation.path:
             assert client.call(operation.name, {}, webhook_id="*").status_code == 400
+        if "{errand_id}" in operation.path:
+            assert client.call(operation.name, {}, errand_id="*").status_code == 400
+        if "{gateway}" in operation.path:
+            assert client.call(operation.name, {}, gateway="a%20b").status_code == 400
         if operation.body is not None:
             assert client.call(operation.name, []).status_code == 400
         if operation.method != "GET":

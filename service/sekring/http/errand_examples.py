@@ -85,6 +85,11 @@ MESSAGE = [Example(summary="A text", value={"to": "6289876543210", "text": "Hell
 GUIDE_SEND = [
     Example(
         summary="As waziper's clients send it",
-        value={"number": "6289876543210", "type": "text", "message": "Hello"},
+        value={
+            "instance_id": _ID,
+            "number": "6289876543210",
+            "type": "text",
+            "message": "Hello",
+        },
     )
 ]

@@ -145,13 +145,19 @@ class Linking:
         return " ".join(words)
 
     async def _begin(self, instance_id: str, origin: Origin) -> None:
-        """Reset an open breaker, and have the session connected from now on."""
+        """Reset an open breaker, and have the session connected from now on.
+
+        Raises:
+            BreakerRefuses: the breaker refuses all the same.
+            Refused: the session is connected already.
+        """
         try:
             await self._breaker.reset(instance_id, origin, only_state=State.OPEN)
         except Refused:
             await self._check(instance_id)
             raise
-        await self._wishes.want(instance_id, origin)
+        _refuse_connected(await self._wishes.want(instance_id, origin))
+        await self._check(instance_id)
 
     async def _check(self, instance_id: str) -> None:
         """Raise BreakerRefuses if the session may not connect now."""
