@@ -19,6 +19,7 @@ OUTCOMES = f"{ONE}/outcomes"
 LARGE = b'{"outcome": "failure", "detail": "' + b"x" * (2 << 20) + b'"}'
 FAILURE = '{"outcome": "failure", '
 BAN = '{"outcome": "failure", "kind": "temporary_ban", '
+QR = '{"gateway": "g", "token": 1, "code": "2@x", "expires_in_ms": 1'
 DNS = '{"instance_id": "628", "outcome": "failure", "kind": "dns"}'
 
 
@@ -292,6 +293,37 @@ TABLE = [
         ("DELETE", "/v1/webhooks/wh_000000000000", None, "GET /v1/webhooks lists them"),
         ("POST", "/v1/webhooks/wh_000000000000/test", None, "GET /v1/webhooks lists them"),
     ),
+    # ------------------------------------------------------------- errands, QR codes, messages
+    *bad_requests(
+        ("PUT", "/v1/leases/*/qr", QR + "}", "instance_id", ID_WORDS),
+        ("PUT", "/v1/leases/628/qr", "{}", "gateway", "gateway is missing"),
+        ("PUT", "/v1/leases/628/qr", QR[:-1] + "0}", "expires_in_ms", ">= 1"),
+        ("PUT", "/v1/leases/628/qr", QR + "000000}", "expires_in_ms", "<= 300000"),
+        ("PUT", "/v1/leases/628/qr", QR.replace("2@x", "") + "}", "code", "length >= 1"),
+        ("PUT", "/v1/leases/628/qr", QR.replace("2@x", "x" * 2_001) + "}", "code", "<= 2000"),
+        ("PUT", "/v1/leases/628/qr", QR.replace(": 1,", ": 0,") + "}", "token", ">= 1"),
+        ("POST", "/v1/gateways/a%20b/errands", "{}", "gateway", "without spaces"),
+        ("POST", f"/v1/gateways/{'x' * 129}/errands", "{}", "gateway", "1 to 128"),
+        ("POST", "/v1/gateways/g/errands", '{"wait_ms": 60001}', "wait_ms", "<= 60000"),
+        ("POST", "/v1/gateways/g/errands", '{"wait_ms": -1}', "wait_ms", ">= 0"),
+        ("POST", "/v1/gateways/g/errands", '{"wait": 1}', "wait", "not a field"),
+        ("POST", "/v1/errands/1", '{"instance_id": "628"}', "errand_id", "24 hex digits"),
+        ("POST", f"/v1/errands/{'0' * 24}", "{}", "instance_id", "instance_id is missing"),
+        (
+            "POST",
+            f"/v1/errands/{'0' * 24}",
+            '{"instance_id": "628", "result": "x", "error": "y"}',
+            "error",
+            "either result or error",
+        ),
+        ("POST", "/v1/sessions/*/pairing-code", '{"phone": "6281234567"}', "instance_id", ID_WORDS),
+        ("POST", "/v1/sessions/628/pairing-code", "{}", "phone", "phone is missing"),
+        ("POST", "/v1/sessions/628/pairing-code", '{"phone": "+628123"}', "phone", "no + and no"),
+        ("POST", "/v1/sessions/628/pairing-code", '{"phone": "08123456"}', "phone", "no leading"),
+        ("POST", "/v1/sessions/628/messages", '{"to": "6281234567"}', "text", "text is missing"),
+        ("POST", "/v1/sessions/628/messages", '{"to": "x", "text": "x"}', "to", "phone number"),
+        ("POST", "/v1/sessions/628/messages", '{"to": "6281234567", "text": ""}', "text", ">= 1"),
+    ),
     # --------------------------------------------------------------------------- routes, methods
     *refused(404, "not_found",
         ("GET", "/", None, "nothing at this path"),
@@ -321,6 +353,15 @@ GUIDE_TABLE = [
     Refusal("POST", "/reset-circuit-breaker", None, 404, "", None, "nothing at this path"),
     Refusal("DELETE", "/reset-circuit-breaker/628", None, 405, "", None, "POST"),
     Refusal("POST", "/health", None, 405, "", None, "GET"),
+    Refusal("GET", "/get_qrcode", None, 400, "", "instance_id", "it goes in the query"),
+    Refusal("GET", "/get_qrcode?instance_id=a%2Fb", None, 400, "", "instance_id", ID_WORDS),
+    Refusal("GET", "/instance?instance_id=", None, 400, "", "instance_id", ID_WORDS),
+    Refusal("GET", "/logout?instance_id=%0A", None, 400, "", "instance_id", ID_WORDS),
+    Refusal("POST", "/get_qrcode?instance_id=628", None, 405, "", None, "GET"),
+    Refusal("GET", "/get_qrcode/628", None, 404, "", None, "nothing at this path"),
+    Refusal("POST", "/send_message?instance_id=628", "[]", 400, "", None, "Expected `object`"),
+    Refusal("POST", "/send_message?instance_id=628", "{", 400, "", None, "not valid JSON"),
+    Refusal("POST", "/send_message?instance_id=628", b"\xff=1", 400, "", None, "UTF-8"),
 ]  # fmt: skip
 
 
