@@ -124,6 +124,9 @@ class Attempt:
     # ------------------------------------------------------------------------------- events
 
     async def _take(self, event: Event) -> None:
+        if self._holding.is_over(time.monotonic()):
+            # Told late, to a gateway that was frozen perhaps: another one may be the owner by now.
+            return
         match event:
             case QrShown():
                 await self._show(event)
@@ -236,7 +239,10 @@ class Attempt:
         is_over = self._holding.is_over(time.monotonic())
         if self._on_purpose or self._logging_out or is_over:
             body = OutcomeBody(outcome="disconnected", attempt_id=attempt_id, gateway=gateway)
-            await self._tools.reports.send(self._name, body, within_s=_LAST_REPORT_S)
+            # Dated no later than the lease: it must not end the next owner's connection.
+            await self._tools.reports.send(
+                self._name, body, at_s=self._holding.until_s, within_s=_LAST_REPORT_S
+            )
             return
         self.failed_s = time.monotonic()
         failed = Failed(instance_id=self._name, kind=Kind.UNKNOWN, detail=self._fault)

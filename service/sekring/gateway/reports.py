@@ -44,11 +44,14 @@ class _Kept(Struct, frozen=True):
     body: OutcomeBody
     at_s: float
 
-    def item(self) -> BatchItem:
+    def aged(self) -> OutcomeBody:
         """Return it as it is to be sent now."""
         age_ms = round((time.monotonic() - self.at_s) * 1000)
-        body = structs.replace(self.body, age_ms=min(max(0, age_ms), _OLDEST_MS))
-        return BatchItem(instance_id=self.instance_id, **structs.asdict(body))
+        return structs.replace(self.body, age_ms=min(max(0, age_ms), _OLDEST_MS))
+
+    def item(self) -> BatchItem:
+        """Return it as it is to be sent now, among others."""
+        return BatchItem(instance_id=self.instance_id, **structs.asdict(self.aged()))
 
 
 class Reports:
@@ -73,20 +76,28 @@ class Reports:
         return self._kept_of.total()
 
     async def send(
-        self, instance_id: str, body: OutcomeBody, *, within_s: float | None = None
+        self,
+        instance_id: str,
+        body: OutcomeBody,
+        *,
+        at_s: float | None = None,
+        within_s: float | None = None,
     ) -> Verdict | None:
-        """Report what has just happened; `None`: it is kept, and told later, or was refused.
+        """Report what has happened; `None`: it is kept, and told later, or was refused.
+
+        `at_s` is when (CLOCK_MONOTONIC, s), just now if it is not given.
 
         A report is kept as well if the caller is cancelled while it is on its way.
         """
         if body.id is None and body.attempt_id is None:
             body = structs.replace(body, id=secrets.token_urlsafe(9))
-        report = _Kept(instance_id, body, time.monotonic())
+        now_s = time.monotonic()
+        report = _Kept(instance_id, body, now_s if at_s is None else min(at_s, now_s))
         if self._kept_of[instance_id]:
             self._keep(report)
             return None
         try:
-            return await self._client.report(instance_id, body, within_s=within_s)
+            return await self._client.report(instance_id, report.aged(), within_s=within_s)
         except _HOPELESS as error:
             self._drop(report, str(error))
         except SekringError:

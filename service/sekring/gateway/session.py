@@ -210,7 +210,9 @@ class Session:
         body = OutcomeBody(
             outcome="disconnected", attempt_id=admission.attempt_id, gateway=self._tools.gateway
         )
-        await self._tools.reports.send(self._name, body, within_s=_GIVE_UP_S)
+        # Dated no later than the lease: it must not end the next owner's attempt.
+        at_s = self._holding.until_s
+        await self._tools.reports.send(self._name, body, at_s=at_s, within_s=_GIVE_UP_S)
 
     async def _rest(self, until: asyncio.Event, seconds: float) -> bool:
         """Wait, and a little longer by chance; tell whether it was woken before."""
