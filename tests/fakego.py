@@ -104,15 +104,18 @@ class FakeGo:
         self.uuids: list[bytes] = []
         self.stores: list[str] = []
         self.jids: list[Any] = []
-        self.proxies: list[str] = []
+        #: Each with whether media take it as well.
+        self.proxies: list[tuple[str, bool]] = []
+        self.log_levels: list[str] = []
         self.sent: list[tuple[Any, Any]] = []
         self.refusal = ""
 
     def Neonize(self, db: bytes, uuid: bytes, jid: bytes, _size: int, *rest: Any) -> bytes:  # noqa: N802
         """Connect, and return when the connection has ended."""
-        _new, _level, qr, login, event, log, heard, *_ = rest
+        _new, level, qr, login, event, log, heard, *_ = rest
         self.calls.append("Neonize")
         self.uuids.append(uuid)
+        self.log_levels.append(level.decode())
         self.stores.append(db.decode())
         self.jids.append(self._proto.JID.FromString(jid) if jid else None)
         error = self._play(Voice(self, uuid, (qr, login, event, log, set(bytes(heard)))))
@@ -131,7 +134,8 @@ class FakeGo:
     def SetProxyAddress(self, _uuid: bytes, settings: Any) -> bytes:  # noqa: N802
         """Take a proxy for the dials to come."""
         self.calls.append("SetProxyAddress")
-        self.proxies.append(settings._obj.proxyAddress.decode())
+        proxy = settings._obj
+        self.proxies.append((proxy.proxyAddress.decode(), not proxy.noMedia))
         return b""
 
     def PairPhone(self, _uuid: bytes, _data: bytes, _size: int) -> bytes:  # noqa: N802
