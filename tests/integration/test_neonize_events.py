@@ -652,6 +652,34 @@ async def test_a_store_that_is_not_there_lacks_every_device(live: Live, tmp_path
     assert not (tmp_path / "absent.db").exists()
 
 
+@pytest.fixture
+def empty_store(tmp_path: Path) -> Path:
+    path = tmp_path / "empty.db"
+    path.touch()
+    return path
+
+
+async def test_a_store_without_any_device_lacks_all(live: Live, empty_store: Path) -> None:
+    [failed] = await live(stays, device_store=str(empty_store)).ends()
+    assert isinstance(failed, Failed)
+    assert failed.kind is Kind.PAIRING
+
+
+@pytest.fixture
+def broken_store(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.db"
+    path.write_bytes(b"x" * 5_000)
+    return path
+
+
+async def test_a_store_that_cannot_be_read_lacks_nothing(live: Live, broken_store: Path) -> None:
+    """Nobody shall pair a phone anew because of a disk."""
+    [failed] = await live(stays, device_store=str(broken_store)).ends()
+    assert isinstance(failed, Failed)
+    assert failed.kind is Kind.UNKNOWN
+    assert "file is not a database" in failed.detail
+
+
 # ------------------------------------------------------------------------ up to the real service
 
 

@@ -68,6 +68,10 @@ GET = DIAL + 'failed to send handshake request: Get "https://web.whatsapp.com/ws
             Kind.HANDSHAKE,
         ),
         ("failed to upgrade database: disk I/O error", Kind.UNKNOWN),
+        (
+            "failed to upgrade database: dial tcp 127.0.0.1:5432: connect: connection refused",
+            Kind.UNKNOWN,
+        ),
         ("", Kind.UNKNOWN),
     ],
 )

@@ -67,11 +67,12 @@ class NeonizeSession:
         #: What the log said, until an event says it better.
         self._suspected: Cause | None = None
         self._connected = False
-        self._barred = False
         self._healthy = True
         self._code_until_s: float | None = None
         self._codes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Under way, kept so that they are not collected.
+        self._asking: asyncio.Task[None] | None = None
+        self._barring: asyncio.Task[None] | None = None
 
     @property
     def _id(self) -> str:
@@ -81,10 +82,12 @@ class NeonizeSession:
 
     async def run(self) -> None:
         """Connect, and tell of events until the connection has ended."""
-        device = Jid.parse(self._order.device) if self._order.device else None
-        if device and lacks_device(self._order.device_store, device):
-            detail = f"The device store has no {device}: the session is to be paired anew."
-            self._fail(Cause(kind=Kind.PAIRING, detail=detail))
+        try:
+            device = self._device_in_store()
+        except DriverError as error:
+            self._fail(Cause(kind=Kind.UNKNOWN, detail=str(error)))
+            return
+        if self._over.is_set():
             return
         self._client = self._library.client(store_name(self._order.device_store), device, self)
         task = await self._client.connect(self._order.proxy, lambda: not self._over.is_set())
@@ -166,7 +169,8 @@ class NeonizeSession:
         if self._order.phone is None:
             self._show(code, lasts_s)
         elif first:
-            self._begin(self._show_pairing_code(self._order.phone))
+            loop = asyncio.get_running_loop()
+            self._asking = loop.create_task(self._show_pairing_code(self._order.phone))
 
     def heard_event(self, message: Any) -> None:  # noqa: ANN401 - a protobuf message has no types
         """Tell of an event, or fail by it."""
@@ -188,6 +192,16 @@ class NeonizeSession:
 
     # ------------------------------------------------------------------------------------ the rest
 
+    def _device_in_store(self) -> Jid | None:
+        """Return the session's device, `None` if it has none; fails where the store lacks it."""
+        if self._order.device is None:
+            return None
+        device = Jid.parse(self._order.device)
+        if lacks_device(self._order.device_store, device):
+            detail = f"The device store has no {device}: the session is to be paired anew."
+            self._fail(Cause(kind=Kind.PAIRING, detail=detail))
+        return device
+
     def _is_connected(self) -> None:
         if not self._connected:
             self._connected = True
@@ -195,9 +209,9 @@ class NeonizeSession:
             self._bar_reconnects()
 
     def _bar_reconnects(self) -> None:
-        if not self._barred and not self._over.is_set():
-            self._barred = True
-            self._begin(self._lead_nowhere(self._live()))
+        if self._barring is None and not self._over.is_set():
+            loop = asyncio.get_running_loop()
+            self._barring = loop.create_task(self._lead_nowhere(self._live()))
 
     async def _lead_nowhere(self, client: Client) -> None:
         try:
@@ -247,6 +261,9 @@ class NeonizeSession:
     async def _hang_up(self, client: Client, task: "asyncio.Task[None]") -> None:
         """Leave nothing of the connection; takes as long as a dial that hangs."""
         await _first_of(task, self._dialled.wait(), self._pairing.wait())
+        if self._barring:
+            # It looks the client up in Go's maps, from which `stop` takes it.
+            await asyncio.wait({self._barring})
         if self._dialled.is_set() or task.done():
             await client.stop()
             await asyncio.wait({task})
@@ -270,11 +287,6 @@ class NeonizeSession:
             raise DriverError(f"WhatsApp did not answer within {_ASK_S:.0f} s.") from None
         except self._library.error as error:
             raise DriverError(str(error)) from error
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _first_of(*waits: "asyncio.Task[None] | Coroutine[Any, Any, object]") -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import urllib.parse
 from pathlib import Path
 
+from sekring.errors import DriverError
 from sekring.gateway.workers.neonize.jids import Jid
 
 __all__ = ["lacks_device", "store_name"]
@@ -28,14 +29,21 @@ def lacks_device(store: str, jid: Jid) -> bool:
 
     The supervisor has looked before; a log-out in between would be fatal for all sessions of this
     process. PostgreSQL is not asked again: its driver would cost more memory than a session.
+
+    Raises:
+        DriverError: the store cannot be read.
     """
     if _is_postgres(store):
         return False
+    if not Path(store).exists():
+        return True
     uri = f"file:{store_name(store)}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            tables = "SELECT 1 FROM sqlite_master WHERE name = 'whatsmeow_device'"
+            if database.execute(tables).fetchone() is None:
+                return True
             found = database.execute("SELECT 1 FROM whatsmeow_device WHERE jid = ?", (str(jid),))
             return found.fetchone() is None
-    except sqlite3.OperationalError:
-        # No such file, or nothing in it yet.
-        return True
+    except sqlite3.Error as error:
+        raise DriverError(f"The device store {store} cannot be read: {error}.") from error

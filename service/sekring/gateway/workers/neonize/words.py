@@ -17,6 +17,8 @@ __all__ = ["classified", "heard_in_log", "heard_on_stdout", "is_redial", "login_
 _KINDS: Final[tuple[tuple[re.Pattern[str], Kind], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
+        # The device store's trouble looks like a network's, and is none of WhatsApp's.
+        (r"\bdatabase\b|sqlite|\bpq: ", Kind.UNKNOWN),
         (r"noise handshake failed", Kind.HANDSHAKE),
         # On the way to the proxy, or said by it. CONNECT's status comes as its bare phrase.
         (r"proxyconnect |socks connect |proxy scheme|^parse \"", Kind.PROXY),
