@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -10,6 +9,7 @@ from sekring.errors import DriverError
 from sekring.gateway.workers.driver import Tell
 from sekring.gateway.workers.messages import Connect, Connected, KeepAlive, Paired, QrShown
 from sekring.gateway.workers.neonize.cause import Cause
+from sekring.gateway.workers.neonize.codes import ALL_CODES_S, ShownCodes
 from sekring.gateway.workers.neonize.events import DISCONNECTED, cause_of
 from sekring.gateway.workers.neonize.jids import Jid
 from sekring.gateway.workers.neonize.library import NOWHERE, Client, Library
@@ -24,20 +24,11 @@ from sekring.taxonomy import Kind
 
 __all__ = ["NeonizeSession"]
 
-#: whatsmeow shows its first QR code longer than the others.
-_FIRST_CODE_S: Final = 60
-_NEXT_CODE_S: Final = 20
-#: All codes together: so long may a pairing code be typed in.
-_ALL_CODES_S: Final = 160
-
 #: How long an event may take that says more than the log did before it.
 _EVENT_S: Final = 1.0
 
 #: How long a question to WhatsApp may take.
 _ASK_S: Final = 60.0
-
-#: A code's end is not met to the moment.
-_EARLY_S: Final = 2.0
 
 _T = TypeVar("_T")
 
@@ -68,8 +59,7 @@ class NeonizeSession:
         self._suspected: Cause | None = None
         self._connected = False
         self._healthy = True
-        self._code_until_s: float | None = None
-        self._codes = 0
+        self._codes = ShownCodes()
         #: Under way, kept so that they are not collected.
         self._asking: asyncio.Task[None] | None = None
         self._barring: asyncio.Task[None] | None = None
@@ -152,7 +142,7 @@ class NeonizeSession:
         """Fail if there will be no pairing."""
         self._pairing.set()
         if cause := login_cause(status):
-            if status == "timeout" and not self._went_unscanned():
+            if status == "timeout" and not self._codes.one_went_unscanned:
                 # The server's good-bye gives the same status.
                 cause = Cause(kind=Kind.DISCONNECTED, detail="The server closed it while pairing.")
             self._fail(self._suspected or cause)
@@ -162,13 +152,10 @@ class NeonizeSession:
         self._pairing.set()
         if self._over.is_set():
             return
-        first = self._code_until_s is None
-        self._codes += 1
-        lasts_s = _FIRST_CODE_S if first else _NEXT_CODE_S
-        self._code_until_s = time.monotonic() + lasts_s
+        lasts_s = self._codes.next_lasts_s()
         if self._order.phone is None:
             self._show(code, lasts_s)
-        elif first:
+        elif self._codes.count == 1:
             loop = asyncio.get_running_loop()
             self._asking = loop.create_task(self._show_pairing_code(self._order.phone))
 
@@ -230,15 +217,9 @@ class NeonizeSession:
 
     async def _show_pairing_code(self, phone: str) -> None:
         try:
-            self._show(await self._asked(self._live().pair(phone)), _ALL_CODES_S)
+            self._show(await self._asked(self._live().pair(phone)), ALL_CODES_S)
         except DriverError as error:
             self._fail(Cause(kind=Kind.PAIRING, detail=str(error)))
-
-    def _went_unscanned(self) -> bool:
-        """Tell whether a code was shown for as long as it lasts."""
-        if self._code_until_s is None:
-            return False
-        return self._codes > 1 or time.monotonic() >= self._code_until_s - _EARLY_S
 
     def _suspect(self, cause: Cause) -> None:
         self._suspected = cause
