@@ -269,6 +269,47 @@ async def test_what_redis_replicas_do_not_confirm_is_not_told(redis_server: Redi
             await confirmed_renewal(replica, session)
 
 
+class Doubtful:
+    """Confirms what was written in all partitions but some."""
+
+    def __init__(self, *partitions: int) -> None:
+        self.partitions = partitions
+
+    async def confirm(self, partition: int, _: float) -> bool:
+        return partition not in self.partitions
+
+
+async def test_a_lease_that_could_not_be_renewed_is_left_out(replica: Runtime) -> None:
+    """It is neither lost nor prolonged, and the others are not held up by it."""
+    await want(replica, 40)
+    mine = await claim(replica, "a", limit=40)
+    lost = replica.keyspace.partition_of(mine[3].instance_id)
+    replica.leases._confirm = Doubtful(lost).confirm
+
+    renewed = await replica.leases.renew(renewal("a", mine))
+
+    found = [one.instance_id for one in renewed.leases if one.held]
+    assert found == [
+        one.instance_id for one in mine if replica.keyspace.partition_of(one.instance_id) != lost
+    ]
+    assert len(found) < 40
+    assert len(renewed.leases) == len(found)
+
+
+async def test_a_claim_that_is_confirmed_in_part_gives_that_part(replica: Runtime) -> None:
+    names = await want(replica, 40)
+    lost = replica.keyspace.partition_of(names[0])
+    replica.claims._confirm = Doubtful(lost).confirm
+
+    claimed = await claim(replica, "a", limit=40)
+
+    given = {lease.instance_id for lease in claimed}
+    assert {name for name in names if replica.keyspace.partition_of(name) == lost} == (
+        set(names) - given
+    )
+    assert (await replica.wishes.one(names[0])).gateway is None, "given back"
+
+
 async def until_vacant(replica: Runtime) -> None:
     """Wait until the replica knows that there is something to claim."""
     await asyncio.sleep(0.6)

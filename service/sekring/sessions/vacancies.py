@@ -57,7 +57,9 @@ class Vacancies:
         """Take note that sessions came to be vacant, and that as many more are wanted."""
         for known in (self._vacant, self._nudged):
             known[partition] = known.get(partition, 0) + vacant
-        self._sessions[partition] = (self._sessions[partition] or 0) + wanted
+        known_sessions = self._sessions[partition]
+        if known_sessions is not None:
+            self._sessions[partition] = known_sessions + wanted
 
     def took(self, partition: int, claimed: int, *, all_of_them: bool) -> None:
         """Take note that sessions were claimed, and whether that were all that there are."""

@@ -91,12 +91,13 @@ class Wishes:
         """
         partition, after = page_start(cursor, self._keyspace.partitions)
         names: list[str] = []
+        at_once = 1
         while partition < self._keyspace.partitions and len(names) <= limit:
-            end = min(partition + _PARTITIONS_AT_ONCE, self._keyspace.partitions)
+            end = min(partition + at_once, self._keyspace.partitions)
             for found in await asyncio.gather(*map(self._reads.names, range(partition, end))):
                 names += [name for name in found if after is None or name > after]
                 after = None
-            partition = end
+            partition, at_once = end, min(2 * at_once, _PARTITIONS_AT_ONCE)
         shown = names[:limit]
         sessions = [
             session
