@@ -20,6 +20,8 @@ LARGE = b'{"outcome": "failure", "detail": "' + b"x" * (2 << 20) + b'"}'
 FAILURE = '{"outcome": "failure", '
 BAN = '{"outcome": "failure", "kind": "temporary_ban", '
 QR = '{"gateway": "g", "token": 1, "code": "2@x", "expires_in_ms": 1'
+PHASE = '{"gateway": "g", "token": 1, '
+RENEWAL = '{"gateway": "g", "capacity": 1, "leases": '
 DNS = '{"instance_id": "628", "outcome": "failure", "kind": "dns"}'
 
 
@@ -323,6 +325,45 @@ TABLE = [
         ("POST", "/v1/sessions/628/messages", '{"to": "6281234567"}', "text", "text is missing"),
         ("POST", "/v1/sessions/628/messages", '{"to": "x", "text": "x"}', "to", "phone number"),
         ("POST", "/v1/sessions/628/messages", '{"to": "6281234567", "text": ""}', "text", ">= 1"),
+    # ------------------------------------------------------------------- sessions and their leases
+    *bad_requests(
+        ("GET", "/v1/sessions/*", None, "instance_id", ID_WORDS),
+        ("DELETE", "/v1/sessions/*", None, "instance_id", ID_WORDS),
+        ("PUT", "/v1/leases/*/phase", PHASE + '"phase": "waiting"}', "instance_id", ID_WORDS),
+        ("GET", "/v1/sessions?limit=0", None, "limit", ">= 1"),
+        ("GET", "/v1/sessions?limit=1001", None, "limit", "<= 1000"),
+        ("GET", "/v1/sessions?cursor=x", None, "cursor", "leave it out to begin anew"),
+        ("GET", "/v1/sessions?cursor=64:628", None, "cursor", "leave it out to begin anew"),
+    ),
+    *bad_bodies("POST", "/v1/sessions",
+        (None, None, "The body is missing: send a JSON object"),
+        ("{}", "instance_id", "instance_id is missing"),
+        ('{"instance_id": "*"}', "instance_id", ID_WORDS),
+        ('{"instance_id": "628", "wanted": true}', "wanted", "is not a field"),
+    ),
+    *bad_bodies("POST", "/v1/leases/claim",
+        ('{"capacity": 1, "held": 0}', "gateway", "gateway is missing"),
+        ('{"gateway": "a b", "capacity": 1, "held": 0}', "gateway", "without spaces"),
+        ('{"gateway": "a", "held": 0}', "capacity", "capacity is missing"),
+        ('{"gateway": "a", "capacity": -1, "held": 0}', "capacity", "`int` >= 0"),
+        ('{"gateway": "a", "capacity": 1, "held": 0, "limit": 1001}', "limit", "`int` <= 1000"),
+        ('{"gateway": "a", "capacity": "1", "held": 0}', "capacity", "Expected `int`, got `str`"),
+    ),
+    *bad_bodies("POST", "/v1/leases/renew",
+        ('{"gateway": "a", "capacity": 1}', "leases", "leases is missing"),
+        (RENEWAL + '[{"instance_id": "628"}]}', "leases[0].token", "token is missing"),
+        (RENEWAL + '[{"instance_id": "628", "token": 0}]}', "leases[0].token", "`int` >= 1"),
+        (RENEWAL + '[{"instance_id": "*", "token": 1}]}', "leases[0].instance_id", ID_WORDS),
+    ),
+    *bad_bodies("POST", "/v1/leases/release",
+        ('{"gateway": "a"}', "leases", "leases is missing"),
+        ('{"gateway": "a", "leases": [], "x": 1}', "x", "is not a field"),
+    ),
+    *bad_bodies("PUT", "/v1/leases/628/phase",
+        (PHASE + '"phase": "dialing"}', "phase", "is not one of vacant, waiting, connecting"),
+        (PHASE + '"phase": "vacant"}', "phase", "who is done with a session releases it"),
+        (PHASE + '"phase": "waiting", "device": "a b"}', "device", "without spaces"),
+        ('{"gateway": "g", "phase": "waiting"}', "token", "token is missing"),
     ),
     # --------------------------------------------------------------------------- routes, methods
     *refused(404, "not_found",

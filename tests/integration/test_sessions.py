@@ -14,13 +14,16 @@ Body = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with (
-        RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        ServiceProcess(redis.url) as service,
-    ):
-        yield service
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--appendonly", "yes") as redis:
+        yield redis
         check_keys(redis)
+
+
+@pytest.fixture(scope="module")
+def service(redis: RedisServer) -> Iterator[ServiceProcess]:
+    with ServiceProcess(redis.url, redis_timeout_ms=300) as service:
+        yield service
 
 
 @pytest.fixture
@@ -69,3 +72,70 @@ def test_a_session_from_wish_to_end(http: httpx.Client) -> None:
     assert ask("GET", "/v1/sessions/628")["token"] == 0
     history = ask("GET", "/v1/instances/628/history")["transitions"]
     assert [entry["action"] for entry in history] == ["drop_session", "want_session"]
+
+
+def test_a_list_goes_on_where_it_ended(http: httpx.Client) -> None:
+    names = [f"list-{number}" for number in range(30)]
+    for name in names:
+        http.post("/v1/sessions", json={"instance_id": name}).raise_for_status()
+
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 7}
+    while True:
+        page = http.get("/v1/sessions", params=query).raise_for_status().json()
+        seen += [session["instance_id"] for session in page["sessions"]]
+        if page["cursor"] is None:
+            break
+        query["cursor"] = page["cursor"]
+
+    assert sorted(seen) == sorted(names)
+
+
+def test_a_wish_names_who_made_it_first(http: httpx.Client) -> None:
+    first = http.post("/v1/sessions", json={"instance_id": "wish"}).json()
+    again = http.post("/v1/sessions", json={"instance_id": "wish"}).json()
+
+    assert (first["wanted"], first["created_by"]) == (True, "anonymous")
+    assert again == first
+    assert http.delete("/v1/sessions/wish").json()["created_at_ms"] is None
+
+
+def test_a_session_that_nobody_has_heard_of_is_no_error(http: httpx.Client) -> None:
+    for method in ("GET", "DELETE"):
+        answer = http.request(method, "/v1/sessions/unknown")
+        assert (answer.status_code, answer.json()["wanted"]) == (200, False)
+
+
+def test_without_redis_every_route_says_so(http: httpx.Client, redis: RedisServer) -> None:
+    lease = {"instance_id": "628", "token": 1}
+    requests: list[tuple[str, str, Body | None]] = [
+        ("POST", "/v1/leases/claim", {"gateway": "g", "capacity": 10, "held": 0}),
+        ("POST", "/v1/leases/renew", {"gateway": "g", "capacity": 10, "leases": [lease]}),
+        ("POST", "/v1/leases/release", {"gateway": "g", "leases": [lease]}),
+        ("PUT", "/v1/leases/628/phase", {"gateway": "g", "token": 1, "phase": "waiting"}),
+        ("POST", "/v1/sessions", {"instance_id": "628"}),
+        ("GET", "/v1/sessions", None),
+        ("GET", "/v1/sessions/628", None),
+        ("DELETE", "/v1/sessions/628", None),
+        ("GET", "/v1/gateways", None),
+    ]
+    with redis.away("stopped"):
+        for method, path, body in requests:
+            answer = http.request(method, path, json=body)
+            assert answer.status_code == 503, (method, path, answer.text)
+            assert answer.json()["type"] == "store_unavailable"
+            assert answer.headers["retry-after"] == "1"
+
+
+def test_sessions_and_their_owners_outlive_the_service(redis: RedisServer) -> None:
+    with ServiceProcess(redis.url) as service, httpx.Client(base_url=service.url) as http:
+        http.post("/v1/sessions", json={"instance_id": "kept"}).raise_for_status()
+        claim = {"gateway": "keeper", "capacity": 1_000, "held": 0, "limit": 1_000}
+        leases = http.post("/v1/leases/claim", json=claim).raise_for_status().json()["leases"]
+        token = next(one["token"] for one in leases if one["instance_id"] == "kept")
+    with ServiceProcess(redis.url) as service, httpx.Client(base_url=service.url) as http:
+        held = [{"instance_id": "kept", "token": token}]
+        renewal = {"gateway": "keeper", "capacity": 1_000, "leases": held}
+        renewed = http.post("/v1/leases/renew", json=renewal).raise_for_status().json()
+
+    assert renewed["leases"][0]["held"] is True
