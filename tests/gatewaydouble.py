@@ -46,6 +46,11 @@ class GatewayDouble:
             time.sleep(0.05)
         raise AssertionError(f"{instance_id} could not be claimed")
 
+    def own_again(self, instance_id: str) -> None:
+        """Claim a session anew whose lease has run out, or is about to."""
+        self.tokens.pop(instance_id)
+        self.own(instance_id)
+
     def renew(self) -> list[Body]:
         """Renew all leases."""
         held = [{"instance_id": name, "token": token} for name, token in self.tokens.items()]

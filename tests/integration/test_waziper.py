@@ -174,6 +174,18 @@ def test_a_code_is_no_longer_shown_once_the_session_is_no_longer_pairing(
     assert ask(impatient, "/get_qrcode", name).status_code == 504
 
 
+def test_a_code_of_the_owner_before_is_not_shown(
+    impatient: Replica, name: str, gateway: GatewayDouble
+) -> None:
+    """Nobody holds its secrets any more."""
+    gateway.show_qr(name)
+    gateway.release(name)
+    gateway.own(name)
+    gateway.phase(name, "pairing")
+
+    assert ask(impatient, "/get_qrcode", name).status_code == 504
+
+
 def test_only_the_owner_shows_a_code(
     here: Replica, name: str, gateway: GatewayDouble, redis: RedisServer
 ) -> None:
