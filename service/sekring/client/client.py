@@ -26,6 +26,7 @@ from sekring.wire import (
     GatewayItem,
     GatewayList,
     OutcomeBody,
+    OutcomeTaken,
     PhaseAnswer,
     PhaseBody,
     QrBody,
@@ -159,20 +160,16 @@ class AsyncClient:
 
     async def answer_errand(
         self, errand_id: str, outcome: ErrandOutcome, *, within_s: float | None = None
-    ) -> None:
-        """Say what came of an errand."""
+    ) -> bool:
+        """Say what came of an errand; return whether somebody still waited for that."""
         path = f"/v1/errands/{_step(errand_id)}"
-        await self._send("POST", path, _Nothing, outcome, within_s)
+        return (await self._send("POST", path, OutcomeTaken, outcome, within_s)).awaited
 
     async def _send(
         self, method: str, path: str, answer: type[T], body: Struct | None, within_s: float | None
     ) -> T:
         within_s = within_s or self._within_s
         return await self._transport.send(method, path, answer, body, within_s=within_s)
-
-
-class _Nothing(Struct, frozen=True):
-    """An answer that says nothing."""
 
 
 def _of(instance_id: str, what: str) -> str:

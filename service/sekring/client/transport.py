@@ -73,8 +73,7 @@ class Transport:
         if not response.is_success:
             raise _error_of(self._url, response)
         try:
-            # No content (204) is an answer as well, where nothing is to be said.
-            return msgspec.json.decode(response.content or b"{}", type=answer)
+            return msgspec.json.decode(response.content, type=answer)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ServiceUnavailable(_strange(self._url, response)) from error
 

@@ -110,7 +110,8 @@ class Errands:
         )
         for _ in range(_TRIES):
             try:
-                await self._client.answer_errand(errand.id, outcome)
+                awaited = await self._client.answer_errand(errand.id, outcome)
+                _log.info("errand answered", kind=errand.kind, awaited=awaited)
             except (InvalidInput, NotFound, Refused) as refusal:
                 _log.info("answer not wanted", errand=errand.kind, error=str(refusal))
             except SekringError as away:
