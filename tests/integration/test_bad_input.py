@@ -325,6 +325,7 @@ TABLE = [
         ("POST", "/v1/sessions/628/messages", '{"to": "6281234567"}', "text", "text is missing"),
         ("POST", "/v1/sessions/628/messages", '{"to": "x", "text": "x"}', "to", "phone number"),
         ("POST", "/v1/sessions/628/messages", '{"to": "6281234567", "text": ""}', "text", ">= 1"),
+    ),
     # ------------------------------------------------------------------- sessions and their leases
     *bad_requests(
         ("GET", "/v1/sessions/*", None, "instance_id", ID_WORDS),

@@ -37,7 +37,8 @@ def lacks_device(store: str, jid: Jid) -> bool:
         return False
     if not Path(store).exists():
         return True
-    uri = f"file:{store_name(store)}?mode=ro"
+    # Not read-only, even to read: a killed worker may have left a journal that is to be undone.
+    uri = f"file:{store_name(store)}?mode=rw"
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
             tables = "SELECT 1 FROM sqlite_master WHERE name = 'whatsmeow_device'"
