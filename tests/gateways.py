@@ -153,8 +153,9 @@ class GatewayProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop."""
-        self.stop()
+        """Stop; it ends in order."""
+        code = self.stop()
+        assert code in {None, 0} or error, f"it ended with {code}:\n{self.log_text()}"
 
 
 def wish(url: str, instances: Iterable[str]) -> None:

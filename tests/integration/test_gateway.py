@@ -280,16 +280,18 @@ def test_a_session_that_was_replaced_by_its_new_owner_yields_silently(
 ) -> None:
     """The leases are so long that no renewal tells of the loss before WhatsApp does."""
     replaced = '{do="fail", kind="conflict", detail="stream replaced"}'
-    play(tmp_path, f'steps = [{{do="connect"}}, {{do="wait", ms=3000}}, {replaced}]')
+    play(tmp_path, f'steps = [{{do="connect"}}, {{do="wait", ms=4000}}, {replaced}]')
 
     with (
         ServiceProcess(redis_server.url, lease_ttl_ms=120_000) as service,
         gateway_on(service, tmp_path) as gateway,
     ):
         wait_for_phase(service, "connected")
+        time.sleep(2)  # beyond the first renewal, which comes at once
         steal(service)
 
         wait_until(lambda: gateway.said("session is ended"), "the session's end")
+        assert gateway.said("session failed")
         assert gateway.said("session is ended")[0]["why"] == "another gateway owns it"
         assert snapshot(service)["state"] == "closed"
         assert snapshot(service)["last_failure_kind"] is None

@@ -62,7 +62,8 @@ class Fleet:
                 self.service.url,
                 folder,
                 gateway_capacity=2 * len(self.instances),
-                sessions_per_worker=5,
+                # One by default; 300 processes are more than a test needs.
+                sessions_per_worker=5 if full else 1,
             )
             for name in ("a", "b", "c")
         ]

@@ -40,6 +40,20 @@ async def test_it_is_done_to_its_end_though_cancelled_again_and_again() -> None:
     assert done == [1]
 
 
+async def test_a_cancellation_is_raised_although_the_work_is_done_in_no_time() -> None:
+    async def work() -> None:
+        pass
+
+    async def cancel_myself() -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        await finish(work())
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(cancel_myself())
+
+
 async def test_an_error_after_a_cancellation_is_its_cause() -> None:
     async def fail() -> None:
         await asyncio.sleep(0.02)

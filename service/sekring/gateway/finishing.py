@@ -17,8 +17,8 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if not task.done():
-                cancelled = error
+            # Also if the work is done by now: whoever cancels must not be left waiting.
+            cancelled = error
         except Exception:  # noqa: BLE001 - `result` below raises it
             break
     if cancelled is not None:

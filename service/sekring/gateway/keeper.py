@@ -208,6 +208,7 @@ class Keeper(Generic[S]):
             await asyncio.wait([running], timeout=_SLOW_S)
             if not running.done():
                 _log.warning("session has not ended yet", instance_id=holding.instance_id)
+                running.cancel()
         del self._held[holding.instance_id]
         try:
             if not holding.lost:
