@@ -1,12 +1,13 @@
 #!lua
 -- post_errand: asks the owner of a session to do something, whoever owns it until the errand expires.
 --
--- KEYS  1 OWNERS   hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
---       2 ERRANDS  list    what a session's owner is asked to do; until the last of it expires
---       3 WAITING  zset    sessions with errands, by when the last one expires (ms); until then
---       4 ANSWER   string  what came of an errand, empty until then; until nobody waits any longer
---       5 TOTALS   hash    sums over the partition's instances; 2 days after the last use of any
---       6 VIEW     hash    instances that are not plainly closed, as replicas see them; as TOTALS
+-- KEYS  1 LEASES   zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
+--       2 OWNERS   hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
+--       3 ERRANDS  list    what a session's owner is asked to do; until the last of it expires
+--       4 WAITING  zset    sessions with errands, by when the last one expires (ms); until then
+--       5 ANSWER   string  what came of an errand, empty until then; until nobody waits any longer
+--       6 TOTALS   hash    sums over the partition's instances; 2 days after the last use of any
+--       7 VIEW     hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         id        the errand's own
@@ -18,10 +19,11 @@
 --         now_ms    tests only
 -- Returns msgpack: the fields of ErrandPosted (sekring/store/errand_contract.py)
 
-local OWNERS, ERRANDS, WAITING, ANSWER, TOTALS, VIEW = unpack(KEYS, 1, 6)
+local LEASES, OWNERS, ERRANDS, WAITING, ANSWER, TOTALS, VIEW = unpack(KEYS, 1, 7)
 -- include: request announce lease
 
-local gateway = owner_of(request.instance_id).gateway
+local now = server_ms()
+local gateway = lasts(request.instance_id, now) and owner_of(request.instance_id).gateway or ''
 
 local function posted(queued)
   return cmsgpack.pack({ queued = queued, gateway = gateway })
@@ -30,7 +32,6 @@ end
 -- Said again, since the answer was lost.
 if request.awaited and redis.call('EXISTS', ANSWER) == 1 then return posted(true) end
 
-local now = server_ms()
 for _, item in ipairs(redis.call('LRANGE', ERRANDS, 0, -1)) do
   local waiting = cjson.decode(item)
   -- Of what nobody waits for, one of a kind is enough.

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 LEASES  zset    wanted or owned sessions by when their lease ends (ms); never: it goes with SESSIONS
 --       2 OWNERS  hash    owner and phase of sessions, field * the last token; never: tokens must go on growing
---       3 QR      string  the fencing token of the lease, and the QR code to be scanned, sealed; as long as the code is good
+--       3 QR      string  the lease's fencing token and the QR code, sealed; as long as the code is good
 --       4 TOTALS  hash    sums over the partition's instances; 2 days after the last use of any
 --       5 VIEW    hash    instances that are not plainly closed, as replicas see them; as TOTALS
 -- ARGV  1 request, msgpack:

@@ -46,6 +46,9 @@ def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
         client.script_flush()
     yield redis_process
     check_keys(redis_process)
+    # Services of other files find no keyspace there that was made with other settings.
+    with redis_process.client() as client:
+        client.flushall()
 
 
 @pytest.fixture(scope="session")

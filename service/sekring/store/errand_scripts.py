@@ -21,6 +21,7 @@ class ErrandScripts(ScriptCalls):
         name = request.instance_id
         partition = self._keyspace.partition_of(name)
         keys = [
+            self._keyspace.leases(partition),
             self._keyspace.owners(partition),
             self._keyspace.errands(name),
             self._keyspace.waiting(partition),
