@@ -77,7 +77,7 @@ _DESCRIPTIONS = {
     409: "A ban is in force, or a bound is reached; `cause` says which.",
     413: "The body is larger than 1 MiB.",
     502: "The gateway, or WhatsApp, could not do it; `detail` is in its words.",
-    503: "Redis cannot be reached; try again after `Retry-After`.",
+    503: "Redis cannot be reached, or a breaker refuses; try again after `Retry-After`.",
     504: "It did not come in time; `detail` says what is known about why.",
 }
 

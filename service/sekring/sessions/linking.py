@@ -85,8 +85,10 @@ class Linking:
                 await self._check_hope(session, began_s, wait_s)
             return code
 
-        await self._errands.post(instance_id, "qr", wait_s)
-        code = await self._bells.until(f"qr:{instance_id}", look, wait_s)
+        code = await look()
+        if code is None:
+            await self._errands.post(instance_id, "qr", wait_s)
+            code = await self._bells.until(f"qr:{instance_id}", look, wait_s)
         if code is None:
             raise TimedOut(f"No QR code came within {wait_s:g} s: {await self.known(instance_id)}")
         return code
