@@ -392,6 +392,31 @@ def test_a_second_signal_ends_it_at_once_and_its_workers_by_themselves(
         gateway.kill()
 
 
+def test_it_ends_in_order_although_the_service_hangs(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with (
+        ServiceProcess(redis_server.url, lease_ttl_ms=60_000) as service,
+        gateway_on(service, tmp_path, "s", "t") as gateway,
+    ):
+        for name in ("s", "t"):
+            wait_for_phase(service, "connected", name)
+        os.killpg(service.pid, signal.SIGSTOP)
+        try:
+            stopped_s = time.monotonic()
+
+            assert gateway.stop() == 0
+
+            for name in ("s", "t"):
+                (course,) = history(tmp_path, name)
+                assert course.ended_s is not None
+                # Its connections do not wait for an answer.
+                assert course.ended_s - stopped_s < 4
+            assert gateway.said("reports lost, the service does not take them")[0]["count"] == 2
+        finally:
+            os.killpg(service.pid, signal.SIGCONT)
+
+
 def test_a_session_that_does_not_stop_is_killed_before_another_gateway_gets_it(
     service: ServiceProcess, tmp_path: Path
 ) -> None:

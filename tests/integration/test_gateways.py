@@ -22,10 +22,10 @@ from tests.serving import ServiceProcess
 PACE_S = 1.0
 POLICY = {"backoff": {"base_ms": 1_000, "factor": 1, "cap_ms": 1_000, "jitter": 0}}
 
-#: A session is back a lease's time and this after its gateway died, in seconds; on a machine with
-#: something else to do it takes longer, which is not what is tested.
+#: A session is back a lease's time and this after its gateway died, in seconds. Beside other tests
+#: it takes longer, which is not what is tested.
 BACK_S = 5.0
-SLOWNESS = {False: 4.0, True: 2.0}
+SLOWNESS = {False: 4.0, True: 1.0}
 
 #: A tenth fails three times under each lease before it connects, some crash, all others are well.
 SCENARIO = """

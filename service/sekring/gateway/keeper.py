@@ -103,10 +103,10 @@ class Keeper(Generic[S]):
             claiming = group.create_task(self._claim_on())
             renewing = group.create_task(self._renew_on())
             await self._draining.wait()
-            # What a claim on its way still brings is given back before anything else.
-            await claiming
             told = group.create_task(self._say_draining())
             await self._end_all("the gateway stops")
+            # What a claim on its way still brings is given back.
+            await claiming
             await told
             renewing.cancel()
 

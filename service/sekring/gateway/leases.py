@@ -20,6 +20,9 @@ __all__ = ["Holding", "Terms", "excess"]
 #: short for that (below 3.5 s) trust that connections end when they are told to.
 _WORKER_S: Final = 1.75
 
+#: How long the service may take to answer a renewal at most, in seconds.
+_WITHIN_S: Final = 5.0
+
 #: How far above its share a gateway may stay: one session, or this part of the share.
 _TOLERANCE: Final = 0.1
 
@@ -47,7 +50,7 @@ class Terms(Struct, frozen=True):
     @property
     def within_s(self) -> float:
         """How long to wait for the answer to a renewal: two may fail before it is too late."""
-        return max(0.5, self.renew_every_s / 2)
+        return min(max(0.5, self.renew_every_s / 2), _WITHIN_S)
 
     def until_s(self, sent_s: float) -> float:
         """Return until when a lease lasts here that was asked for at `sent_s`."""

@@ -61,6 +61,9 @@ class Session:
         self._woken = asyncio.Event()
         self._anew = asyncio.Event()
         self._shown = asyncio.Event()
+        #: Whether the next permit is to come from Redis: somebody has just changed something, which
+        #: the view of the replica that answers need not have yet.
+        self._strong = False
 
     # ------------------------------------------------------------------- what others may ask
 
@@ -154,8 +157,10 @@ class Session:
     async def _permitted(self) -> Admission:
         """Ask until the service permits an attempt."""
         away_s = _AWAY_FIRST_S
-        body = AttemptBody(gateway=self._tools.gateway, build=self._tools.workers.build)
         while True:
+            body = AttemptBody(
+                gateway=self._tools.gateway, build=self._tools.workers.build, strong=self._strong
+            )
             try:
                 admission = await self._tools.client.permit(self._name, body)
             except ServiceUnavailable as error:
@@ -163,6 +168,7 @@ class Session:
                 await self._rest(self._woken, away_s)
                 away_s = min(away_s * 2, _AWAY_MOST_S)
                 continue
+            self._strong = False
             if admission.permitted:
                 return admission
             self._tell(Phase.WAITING, _refusal(admission))
@@ -223,6 +229,7 @@ class Session:
         except TimeoutError:
             return False
         until.clear()
+        self._strong = True
         return True
 
     def _tell(self, phase: Phase, detail: str | None = None) -> None:
