@@ -42,6 +42,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def gateway_behind(
     proxy: str, redis: RedisServer, folder: Path, **settings: object
 ) -> Iterator[ServiceProcess]:
+    with both_behind(proxy, redis, folder, **settings) as (service, _):
+        yield service
+
+
+@contextmanager
+def both_behind(
+    proxy: str, redis: RedisServer, folder: Path, **settings: object
+) -> Iterator[tuple[ServiceProcess, GatewayProcess]]:
     """A service and a gateway, with a policy that is quick to try again."""
     with ServiceProcess(redis.url, qr_wait_ms=1_000) as service:
         policy = {
@@ -155,3 +163,29 @@ def test_what_a_proxy_does_is_told_as_a_failure_of_its_kind(
         found = status(service)
         assert found["last_failure_kind"] == kind, found
         assert words in found["last_failure_detail"]
+
+
+@pytest.mark.parametrize("behind", ["SOCKS", "TLS"])
+def test_a_hung_dial_gives_its_lease_back_only_when_its_process_is_gone(
+    redis_server: RedisServer, authority: Authority, tmp_path: Path, behind: str
+) -> None:
+    """Nothing but the end of its process ends such a dial (`stop` of the library hangs as well)."""
+    play = stay_silent if behind == "SOCKS" else tunnel(authority.tls(stay_silent))
+    with Peer(play) as peer:
+        proxy = peer.socks if behind == "SOCKS" else peer.http
+        with both_behind(proxy, redis_server, tmp_path) as (service, gateway):
+            url = f"{service.url}/v1/sessions/demo"
+            ask_for_qr_code(service)
+            wait_until(lambda: peer.connections, "the dial", PATIENCE_S)
+            pids = gateway.worker_pids
+            assert len(pids) == 1
+
+            httpx.delete(url).raise_for_status()
+
+            def given_back() -> bool:
+                owned = httpx.get(url).raise_for_status().json()["gateway"] is not None
+                there = any(Path(f"/proc/{pid}").exists() for pid in pids)
+                assert owned or not there, "given back with its process still there"
+                return not owned
+
+            wait_until(given_back, "the end of the lease", PATIENCE_S)

@@ -1,7 +1,6 @@
 """`sekring gateway`: one gateway, which owns sessions by lease and keeps them connected."""
 
 import argparse
-import asyncio
 import os
 
 import structlog
@@ -42,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         StartError: a setting, the driver, the device store or the service's answer forbids it.
     """
+    import uvloop  # noqa: PLC0415 - a worker costs it no thread, and a third less time
+
     from sekring.gateway.supervisor import supervise  # noqa: PLC0415 - an HTTP client and drivers
 
     loaded = load_as(
@@ -50,4 +51,4 @@ def run(options: argparse.Namespace) -> int:
     configure_logging(loaded.settings.log_level, loaded.settings.log_format)
     for warning in loaded.warnings:
         _log.warning(warning)
-    return asyncio.run(supervise(loaded.settings))
+    return uvloop.run(supervise(loaded.settings))
