@@ -17,7 +17,8 @@ OTHER = "6289876543210"
 
 @pytest.fixture(scope="module")
 def process(redis_process: RedisServer) -> Iterator[ServiceProcess]:
-    with ServiceProcess(redis_process.url) as process:
+    # Patient: a busy machine must not make it decide without Redis.
+    with ServiceProcess(redis_process.url, redis_timeout_ms=20_000) as process:
         yield process
 
 

@@ -81,4 +81,4 @@ def test_a_variable_that_is_no_setting_is_told_and_those_of_the_service_are_not(
         (warning,) = [line for line in gateway.log_text().splitlines() if "no effect" in line]
 
     assert "did you mean SEKRING_GATEWAY_CAPACITY?" in warning
-    assert gateway.said("stopped")
+    assert gateway.said("gateway stopped")

@@ -32,6 +32,7 @@ from sekring.taxonomy import EFFECTS, Effect, Kind, classify
 from tests.fakego import FakeGo, Play, Voice, load_library
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
+from tests.whatsmeow import needs_neonize
 
 DEVICE = "6281234567890:7@s.whatsapp.net"
 SECRET = "2@c2VjcmV0LW9mLXRoZS1xci1jb2Rl"
@@ -42,9 +43,11 @@ COUNT, TERMINAL, BAN, BUILD, CONFLICT, IGNORE = Effect
 UNENCODABLE = "proto: required field neonize.ConnectFailure.Reason not set"
 
 
+pytestmark = needs_neonize
+
+
 @pytest.fixture(scope="module")
 def library() -> Library:
-    pytest.importorskip("neonize", reason="neonize has no wheel here")
     return load_library()
 
 

@@ -58,8 +58,10 @@ def both_behind(
             "backoff": {"base_ms": 50, "cap_ms": 100},
         }
         httpx.put(f"{service.url}/v1/policy", json=policy).raise_for_status()
-        with GatewayProcess("real", service.url, folder, driver="neonize", proxy=proxy, **settings):
-            yield service
+        with GatewayProcess(
+            "real", service.url, folder, driver="neonize", proxy=proxy, **settings
+        ) as gateway:
+            yield service, gateway
 
 
 def ask_for_qr_code(service: ServiceProcess) -> httpx.Response:

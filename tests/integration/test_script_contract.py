@@ -112,7 +112,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     "disable_webhook": (DisableWebhookRequest(id="w", token=1, definition="{}"), None),
     "guard": (GuardRequest(failing=1, connected=1), GuardChange),
     "pace": (PaceRequest(), Pacing),
-    "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=1), None),
+    "refuse_build": (RefuseBuildRequest(build="b", kind="client_outdated", for_ms=60_000), None),
     "release_webhook": (ReleaseWebhookRequest(owner="r", token=1), None),
     "report": (
         ReportRequest(
