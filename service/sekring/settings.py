@@ -234,7 +234,8 @@ class Settings(Declared, frozen=True, kw_only=True):
     lease_ttl_ms: Annotated[
         int,
         Setting(
-            "how long a gateway owns a session without a renewal; the same on every replica",
+            "how long a gateway owns a session without a renewal; the same on every replica. Below"
+            " 4000 a worker that hangs may outlive it by a moment",
             whole_number(1_000, 120_000, "milliseconds"),
         ),
     ] = 15_000

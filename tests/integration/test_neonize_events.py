@@ -492,14 +492,6 @@ async def test_a_pairing_code_is_asked_for_once_a_qr_code_was_shown(live: Live) 
     assert await asking == "ABCD-EFGH"
 
 
-async def test_a_pairing_code_can_be_shown_instead_of_the_qr_code(live: Live) -> None:
-    life = live(unpaired(("qr", SECRET), ("qr", SECRET)), device=None, phone="6281234567890")
-    await life.tells(QrShown)
-    assert life.told == [
-        QrShown(instance_id="demo", code="ABCD-EFGH", expires_in_ms=160_000),
-    ]
-
-
 async def test_a_refused_pairing_code_is_an_error_of_the_question(live: Live) -> None:
     life = live(unpaired(("qr", SECRET)), device=None)
     life.go.refusal = "server returned error 400: bad-request"

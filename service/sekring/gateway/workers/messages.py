@@ -45,8 +45,6 @@ class Connect(_Order, frozen=True, kw_only=True, tag="connect"):
     device_store: str = ""
     #: The device that is paired with this instance; `None`: show a QR code.
     device: str | None = None
-    #: Show a pairing code for this phone instead.
-    phone: str | None = None
     #: http://, https:// or socks5://, with the user and the password in it.
     proxy: str | None = None
 

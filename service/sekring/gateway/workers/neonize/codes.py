@@ -3,14 +3,11 @@
 import time
 from typing import Final
 
-__all__ = ["ALL_CODES_S", "ShownCodes"]
+__all__ = ["ShownCodes"]
 
 #: whatsmeow shows its first code longer than the others.
 _FIRST_S: Final = 60
 _NEXT_S: Final = 20
-
-#: All codes together: so long may a pairing code be typed in.
-ALL_CODES_S: Final = 160
 
 #: A code's end is not met to the moment.
 _EARLY_S: Final = 2.0
@@ -30,11 +27,6 @@ class ShownCodes:
         self._count += 1
         self._until_s = time.monotonic() + lasts_s
         return lasts_s
-
-    @property
-    def count(self) -> int:
-        """How many there were."""
-        return self._count
 
     @property
     def one_went_unscanned(self) -> bool:

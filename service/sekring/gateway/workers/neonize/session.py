@@ -9,7 +9,7 @@ from sekring.errors import DriverError
 from sekring.gateway.workers.driver import Tell
 from sekring.gateway.workers.messages import Connect, Connected, KeepAlive, Paired, QrShown
 from sekring.gateway.workers.neonize.cause import Cause
-from sekring.gateway.workers.neonize.codes import ALL_CODES_S, ShownCodes
+from sekring.gateway.workers.neonize.codes import ShownCodes
 from sekring.gateway.workers.neonize.events import DISCONNECTED, cause_of
 from sekring.gateway.workers.neonize.jids import Jid
 from sekring.gateway.workers.neonize.library import NOWHERE, Client, Library
@@ -61,7 +61,6 @@ class NeonizeSession:
         self._healthy = True
         self._codes = ShownCodes()
         #: Under way, kept so that they are not collected.
-        self._asking: asyncio.Task[None] | None = None
         self._barring: asyncio.Task[None] | None = None
 
     @property
@@ -148,16 +147,11 @@ class NeonizeSession:
             self._fail(self._suspected or cause)
 
     def heard_code(self, code: str) -> None:
-        """Show a QR code, or get a pairing code instead of the first one."""
+        """Show a QR code."""
         self._pairing.set()
-        if self._over.is_set():
-            return
-        lasts_s = self._codes.next_lasts_s()
-        if self._order.phone is None:
-            self._show(code, lasts_s)
-        elif self._codes.count == 1:
-            loop = asyncio.get_running_loop()
-            self._asking = loop.create_task(self._show_pairing_code(self._order.phone))
+        if not self._over.is_set():
+            lasts_ms = self._codes.next_lasts_s() * 1000
+            self._tell(QrShown(instance_id=self._id, code=code, expires_in_ms=lasts_ms))
 
     def heard_event(self, message: Any) -> None:  # noqa: ANN401 - a protobuf message has no types
         """Tell of an event, or fail by it."""
@@ -211,15 +205,6 @@ class NeonizeSession:
         if healthy is not self._healthy:
             self._healthy = healthy
             self._tell(KeepAlive(instance_id=self._id, healthy=healthy))
-
-    def _show(self, code: str, lasts_s: int) -> None:
-        self._tell(QrShown(instance_id=self._id, code=code, expires_in_ms=lasts_s * 1000))
-
-    async def _show_pairing_code(self, phone: str) -> None:
-        try:
-            self._show(await self._asked(self._live().pair(phone)), ALL_CODES_S)
-        except DriverError as error:
-            self._fail(Cause(kind=Kind.PAIRING, detail=str(error)))
 
     def _suspect(self, cause: Cause) -> None:
         self._suspected = cause
