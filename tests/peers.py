@@ -128,7 +128,8 @@ def refused_port() -> Iterator[int]:
 
 
 def close_at_once(connection: socket.socket) -> None:
-    """Reset the connection as soon as it is there."""
+    """Reset the connection as soon as it is there, and its other end knows that it is."""
+    connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
 
