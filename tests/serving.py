@@ -60,6 +60,7 @@ class ServiceProcess:
         """Start it, and wait until `/ready` says so; `wait=False` where Redis is away."""
         assert self._process is None, "the service runs already"
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
             environment[f"SEKRING_{name.upper()}"] = shown
@@ -105,6 +106,10 @@ class ServiceProcess:
         try:
             return self.wait()
         except subprocess.TimeoutExpired:
+            # Where it hangs goes into its log: faulthandler writes all stacks.
+            os.killpg(self.pid, signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
             self.kill()
             raise AssertionError(f"the service did not stop:\n{self.log_text()}") from None
 
