@@ -26,6 +26,8 @@ __all__ = ["Keeper", "KeptSession"]
 #: seconds; both are spread by a quarter, so that gateways that start together do not ask together.
 _CLAIM_EVERY_S: Final = 1.0
 _CLAIM_ON_S: Final = 0.4
+#: The same where sessions of a gateway that died are taken over: each of them is down.
+_TAKE_OVER_ON_S: Final = 0.1
 _SPREAD: Final = 0.25
 
 #: Sessions that are claimed at once: each starts a process.
@@ -132,15 +134,14 @@ class Keeper(Generic[S]):
     async def _claim_on(self) -> None:
         await self._rest(self._draining, random.uniform(0, _CLAIM_EVERY_S))  # noqa: S311
         while not self._draining.is_set():
-            more = await self._claim()
-            pause_s = _CLAIM_ON_S if more else _CLAIM_EVERY_S
+            pause_s = await self._claim()
             await self._rest(self._draining, _spread(pause_s))
 
-    async def _claim(self) -> bool:
-        """Claim a few sessions; tell whether there may be more."""
+    async def _claim(self) -> float:
+        """Claim a few sessions; return how long to wait until the next time, in seconds."""
         limit = min(_BATCH, self._capacity - len(self._held))
         if limit <= 0:
-            return False
+            return _CLAIM_EVERY_S
         body = ClaimBody(
             gateway=self._gateway,
             capacity=self._capacity,
@@ -153,7 +154,7 @@ class Keeper(Generic[S]):
             answer = await self._client.claim(body, within_s=_WITHIN_S)
         except SekringError as error:
             self._went_wrong("claim", error)
-            return False
+            return _CLAIM_EVERY_S
         self._went_well()
         terms = self._terms = Terms(answer.ttl_ms / 1000)
         if answer.leases:
@@ -166,7 +167,10 @@ class Keeper(Generic[S]):
         unused = [lease for lease in answer.leases if not self._take(lease, terms.until_s(sent_s))]
         if unused:
             await self._give_back(Holding(one.instance_id, one.token, 0.0) for one in unused)
-        return len(answer.leases) == limit and not unused
+        if unused or len(answer.leases) < limit:
+            return _CLAIM_EVERY_S
+        taken_over = any(lease.taken_from for lease in answer.leases)
+        return _TAKE_OVER_ON_S if taken_over else _CLAIM_ON_S
 
     def _take(self, lease: Lease, until_s: float) -> bool:
         """Begin the session of a claimed lease; tell whether it is of use."""
