@@ -1,5 +1,6 @@
 """What goes away comes back: stops, crashes, a Redis that restarts, hangs or forgets."""
 
+import ctypes
 import json
 import os
 import signal
@@ -115,6 +116,17 @@ def test_a_stop_is_clean(redis: RedisServer, number: signal.Signals) -> None:
         assert "Traceback" not in service.log_text()
         with pytest.raises(httpx.ConnectError):
             report(service)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends a signal to one thread, as Linux can")
+def test_a_signal_that_another_thread_is_given_stops_it_too(redis: RedisServer) -> None:
+    """As the kernel does now and then with a SIGTERM that follows on a SIGCONT."""
+    with ServiceProcess(redis.url) as service:
+        threads = {int(task.name) for task in Path(f"/proc/{service.pid}/task").iterdir()}
+        other = max(threads - {service.pid})
+        assert ctypes.CDLL(None).tgkill(service.pid, other, signal.SIGTERM) == 0
+
+        assert service.wait() == 0
 
 
 # ---------------------------------------------------------------------------------- kill -9

@@ -35,6 +35,9 @@ __all__ = ["serve"]
 #: What a worker may take to finish its requests before it is killed, in seconds.
 _WORKER_GRACE_S = 10
 
+#: How long the supervisor may take to notice a signal that another thread was given, in seconds.
+_LOOK_UP_S = 0.5
+
 _log = structlog.get_logger("sekring")
 
 
@@ -74,12 +77,29 @@ def serve(options: Mapping[str, object]) -> int:
             log_enabled=False,
         )
         server.drain_s = settings.drain_ms / 1000
+        server.main_loop_interrupt = _Attentive()
         server.on_startup(
             lambda: _log.info("listening", url=_url(settings), workers=settings.workers)
         )
         server.serve()
     _log.info("stopped")
     return 0
+
+
+class _Attentive(threading.Event):
+    """Looks up now and then while it waits.
+
+    The kernel may give a signal to a thread other than the main one, which Python's handlers run
+    in: that one then does not wake. It happens to a SIGTERM right after a SIGCONT.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, for `timeout` seconds at most."""
+        if timeout is not None:
+            return super().wait(timeout)
+        while not super().wait(_LOOK_UP_S):
+            pass
+        return True
 
 
 class _Server(Granian):  # type: ignore[misc, valid-type]
