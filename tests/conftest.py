@@ -25,6 +25,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+#: Files that take a minute or more, the longest first.
+_LONG = (
+    "test_real_input.py",
+    "test_storm.py",
+    "test_gateways.py",
+    "test_differential.py",
+    "test_restart.py",
+    "test_failover.py",
+    "test_split.py",
+    "test_gateway.py",
+    "test_scale.py",
+    "test_gateway_devices.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: at the end, one process would be left with them."""
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether the long forms are asked for."""

@@ -24,6 +24,9 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 #: How long an end in order may take, in seconds: the gateway's own limit, and a little.
 _STOP_S = 30
 
+#: How long 503s are met with the same question, in seconds.
+_INSIST_S = 30
+
 
 class GatewayProcess:
     """One gateway; `with GatewayProcess("a", service.url, folder) as gateway: …`.
@@ -162,7 +165,7 @@ def wish(url: str, instances: Iterable[str]) -> None:
     """Have sessions connected."""
     with httpx.Client(base_url=url, timeout=30) as http:
         for instance in instances:
-            http.post("/v1/sessions", json={"instance_id": instance}).raise_for_status()
+            _insist(http, "POST", "/v1/sessions", json={"instance_id": instance})
 
 
 def sessions(url: str) -> dict[str, dict[str, Any]]:
@@ -172,9 +175,7 @@ def sessions(url: str) -> dict[str, dict[str, Any]]:
     with httpx.Client(base_url=url, timeout=30) as http:
         while True:
             query = {"limit": "1000"} | ({} if cursor is None else {"cursor": cursor})
-            answer = http.get("/v1/sessions", params=query)
-            answer.raise_for_status()
-            page = answer.json()
+            page = _insist(http, "GET", "/v1/sessions", params=query).json()
             found |= {one["instance_id"]: one for one in page["sessions"]}
             cursor = page["cursor"]
             if cursor is None:
@@ -198,6 +199,17 @@ def running(gateways: Sequence[GatewayProcess]) -> Iterator[None]:
             gateway.kill()
         # Their workers notice within moments.
         time.sleep(0)
+
+
+def _insist(http: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    """Ask again after a 503, as clients do: on a busy machine a Redis may miss its deadline."""
+    until_s = time.monotonic() + _INSIST_S
+    while (answer := http.request(method, path, **request)).status_code == 503:
+        if time.monotonic() > until_s:
+            break
+        time.sleep(0.2)
+    answer.raise_for_status()
+    return answer
 
 
 def _children_of(pid: int) -> list[int]:

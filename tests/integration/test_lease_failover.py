@@ -10,6 +10,7 @@ import pytest
 
 from sekring.store.keys import Keyspace
 from tests.clusters import Cluster
+from tests.gateways import wish
 from tests.sentinels import Sentinels
 from tests.servers import wait_until
 from tests.serving import ServiceProcess
@@ -101,10 +102,7 @@ def test_a_killed_primary_of_a_cluster(cluster: Cluster, on_cluster: ServiceProc
 
 
 def check(service: ServiceProcess, disturb: Callable[[], object], heal: Callable[[], None]) -> None:
-    with httpx.Client(base_url=service.url, timeout=30) as http:
-        for number in range(SESSIONS):
-            body = {"instance_id": f"s{number}"}
-            http.post("/v1/sessions", json=body).raise_for_status()
+    wish(service.url, [f"s{number}" for number in range(SESSIONS)])
     with Claimer("a", service.url) as first, Claimer("b", service.url) as second:
         wait_until(lambda: len(first.told) >= 5 and len(second.told) >= 5, "some leases")
         disturb()

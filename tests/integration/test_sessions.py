@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.conftest import check_keys
+from tests.gateways import wish
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
@@ -74,10 +75,9 @@ def test_a_session_from_wish_to_end(http: httpx.Client) -> None:
     assert [entry["action"] for entry in history] == ["drop_session", "want_session"]
 
 
-def test_a_list_goes_on_where_it_ended(http: httpx.Client) -> None:
+def test_a_list_goes_on_where_it_ended(service: ServiceProcess, http: httpx.Client) -> None:
     names = [f"list-{number}" for number in range(30)]
-    for name in names:
-        http.post("/v1/sessions", json={"instance_id": name}).raise_for_status()
+    wish(service.url, names)
 
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 7}
