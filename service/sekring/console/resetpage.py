@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 from litestar import Request, Response
 from litestar.response import Redirect
 
+from sekring.console.forms import TOKEN_FIELD, Forms
+from sekring.console.result import RESULT, ResetResult
+from sekring.console.views import Views
 from sekring.errors import Refused
 from sekring.http.auth import Signer, may
-from sekring.http.forms import TOKEN_FIELD, Forms
 from sekring.http.origin import origin_of
-from sekring.http.result import RESULT, ResetResult
 from sekring.http.runtime import Runtime
-from sekring.http.views import Views
 from sekring.model import State
 from sekring.tokens import Permission
 

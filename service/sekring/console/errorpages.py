@@ -7,11 +7,11 @@ from litestar import Request, Response
 from litestar.handlers.base import BaseRouteHandler
 from litestar.response import Redirect
 
+from sekring.console.views import Views
 from sekring.errors import NotAuthenticated
 from sekring.http.browser import accepts_html
 from sekring.http.options import PAGE
 from sekring.http.problems import answer, problem_of_request
-from sekring.http.views import Views
 
 __all__ = ["answer_reader"]
 

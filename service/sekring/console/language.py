@@ -21,6 +21,9 @@ _UNITS: Mapping[Language, tuple[tuple[int, str], ...]] = MappingProxyType(
     }
 )
 
+#: Indonesian has the comma where English has the point.
+_SWAPPED = str.maketrans(",.", ".,")
+
 
 class Words:
     """The catalogue in one language: `words("failures_of", count=3, threshold=15, window="…")`."""
@@ -37,6 +40,16 @@ class Words:
     def cause(self, name: str) -> str:
         """Return a cause, or a kind of failure, in words; its name where it has none."""
         return self._catalogue.get(f"cause_{name}", name)
+
+    def number(self, value: float) -> str:
+        """Return a number with its thousands apart: `5,000`, `5.000`; one decimal at most."""
+        text = f"{value:,.1f}".removesuffix(".0")
+        return text if self.language == "en" else text.translate(_SWAPPED)
+
+    @property
+    def units(self) -> str:
+        """Day, hour, minute and second, for the script that counts down as `duration` does."""
+        return " ".join(sign for _, sign in _UNITS[self.language])
 
     def duration(self, ms: int) -> str:
         """Return a length of time in its two largest units, rounded up: `9 min 58 s`."""
@@ -65,7 +78,7 @@ def read_words() -> dict[Language, Words]:
     Raises:
         msgspec.ValidationError: a key lacks a language.
     """
-    text = importlib.resources.files("sekring.http").joinpath("words.toml").read_text("utf-8")
+    text = importlib.resources.files("sekring.console").joinpath("words.toml").read_text("utf-8")
     entries = msgspec.convert(tomllib.loads(text), dict[str, _Entry])
     return {
         language: Words(language, {key: getattr(entry, language) for key, entry in entries.items()})

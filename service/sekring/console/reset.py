@@ -7,15 +7,15 @@ from litestar import Controller, HttpMethod, MediaType, Request, Response, get, 
 from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi.datastructures import ResponseSpec
 
+from sekring.console.resetpage import ResetPage
+from sekring.console.result import RESULT
 from sekring.guide import GuideError, ResetDone
 from sekring.http.auth import may
 from sekring.http.browser import accepts_html, is_form_of_a_page, user_chose_the_address
 from sekring.http.examples import GUIDE_RESET, documented
 from sekring.http.options import GUIDE, NEEDS, PAGE
 from sekring.http.origin import origin_of
-from sekring.http.pages import ResetPage
 from sekring.http.parameters import PathId
-from sekring.http.result import RESULT
 from sekring.http.runtime import Runtime
 from sekring.model import INSTANCE_ID_PATTERN, State
 from sekring.tokens import Permission

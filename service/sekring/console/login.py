@@ -10,11 +10,11 @@ from typing import Any
 from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.response import Redirect
 
+from sekring.console.forms import TOKEN_FIELD, Forms, is_https, kept_cookie
+from sekring.console.views import Views
 from sekring.http.auth import SESSION_COOKIE, SESSION_S, Signer, session_caller
-from sekring.http.forms import TOKEN_FIELD, Forms, is_https, kept_cookie
 from sekring.http.options import DEADLINE_S, NEEDS, PAGE
 from sekring.http.runtime import Runtime
-from sekring.http.views import Views
 from sekring.tokens import token_id_of
 
 __all__ = ["Login", "local_path"]

@@ -1,0 +1,109 @@
+"""`/fleet/live`: the parts of a fleet page that have changed, as Server-Sent Events."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from litestar import Controller, Request, get
+from msgspec import Struct
+
+from sekring.console.language import Words
+from sekring.console.overview import Listing, Overview, read_listing, read_overview
+from sekring.console.pulse import Beat, Pulse
+from sekring.console.selection import LABELS, Selection
+from sekring.console.views import Views
+from sekring.http.auth import may
+from sekring.http.options import DEADLINE_S, NEEDS, NO_DEADLINE
+from sekring.http.runtime import Runtime
+from sekring.http.sse import EventStream, comment, frame
+from sekring.tokens import Permission
+
+__all__ = ["Live"]
+
+#: How long a browser waits before it comes back, in ms.
+_RETRY_MS = 2_000
+
+#: What a listing's part shows of the sums: the numbers in its tabs.
+_Facts = tuple[object, ...]
+
+
+class _Part(Struct, frozen=True):
+    """A part of the page, and the facts that it shows: it is sent when those have changed."""
+
+    name: str
+    facts: _Facts
+    html: str
+
+
+class _Viewer(Struct, frozen=True):
+    """What one who looks is shown; those who are equal share the rendering."""
+
+    selection: Selection
+    language: str
+    may_operate: bool
+
+
+class Live(Controller):
+    """Open as long as the page is."""
+
+    opt = {NEEDS: Permission.READ, DEADLINE_S: NO_DEADLINE}
+    include_in_schema = False
+
+    @get("/fleet/live", media_type="text/event-stream")
+    async def stream(
+        self, request: Request[Any, Any, Any], runtime: Runtime, views: Views, pulse: Pulse
+    ) -> EventStream:
+        """Send what has changed, at most about once a second; and a sign of life anyway."""
+        selection = Selection.of(request, runtime.keyspace.partitions)
+        words = views.words(request)
+        viewer = _Viewer(selection, words.language, may(request.auth, Permission.OPERATE))
+        rendering = _Rendering(runtime, views, words, viewer)
+        return EventStream(_frames(pulse, rendering), pulse.ended)
+
+
+class _Rendering:
+    """Makes the parts of a page for one beat."""
+
+    def __init__(self, runtime: Runtime, views: Views, words: Words, viewer: _Viewer) -> None:
+        self._runtime = runtime
+        self._views = views
+        self._words = words
+        self._viewer = viewer
+
+    async def parts(self, beat: Beat) -> list[_Part]:
+        return await beat.share(self._viewer, lambda: self._make(beat))
+
+    async def _make(self, beat: Beat) -> list[_Part]:
+        selection = self._viewer.selection
+        overview: Overview = await beat.share("overview", lambda: read_overview(self._runtime))
+        listing: Listing = await beat.share(
+            selection, lambda: read_listing(self._runtime, selection)
+        )
+        context = {
+            "overview": overview,
+            "listing": listing,
+            "selection": selection,
+            "labels": LABELS,
+            "may_operate": self._viewer.may_operate,
+        }
+        read_ms = overview.read_ms
+        counts = tuple(overview.count(label) for label in LABELS)
+        return [
+            _Part("summary", (overview.lasting,), self._render("parts/summary.html", context)),
+            _Part("list", (listing.lasting, counts), self._render("parts/list.html", context)),
+            _Part("beat", (read_ms,), self._words.moment(read_ms, read_ms)),
+        ]
+
+    def _render(self, template: str, context: dict[str, object]) -> str:
+        return self._views.render(template, self._words, **context)
+
+
+async def _frames(pulse: Pulse, rendering: _Rendering) -> AsyncGenerator[bytes, None]:
+    yield comment("the fleet page", retry_ms=_RETRY_MS)
+    shown: dict[str, _Facts] = {}
+    async with contextlib.aclosing(pulse.beats()) as beats:
+        async for beat in beats:
+            for part in await rendering.parts(beat):
+                if shown.get(part.name) != part.facts:
+                    shown[part.name] = part.facts
+                    yield frame(part.name, part.html.encode(), None)
