@@ -28,6 +28,7 @@ from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
 from sekring.http.errands import ErrandRoutes
 from sekring.http.events import Events
+from sekring.http.failures import FailureRoutes
 from sekring.http.gateways import GatewayRoutes
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> Litestar:
             Instances,
             Operations,
             PolicyRoutes,
+            FailureRoutes,
             Builds,
             Events,
             WebhookRoutes,

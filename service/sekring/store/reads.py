@@ -1,5 +1,6 @@
 """What is read from Redis without a script: single commands that change nothing."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -15,6 +16,9 @@ __all__ = ["FLEET", "Reads", "StoredPolicy"]
 
 #: The fleet's own field in a partition's policies; no instance can have that name.
 FLEET = "*"
+
+#: Fields of a hash that are read with one command, at most.
+_FIELDS_AT_ONCE = 500
 
 
 class StoredPolicy(Struct, frozen=True):
@@ -48,6 +52,20 @@ class Reads:
         """Return an instance's own policy."""
         partition = self._keyspace.partition_of(instance_id)
         return await self._policy(self._keyspace.policies(partition), instance_id)
+
+    async def overrides(
+        self, partition: int, instance_ids: Sequence[str]
+    ) -> dict[str, PolicyPatch]:
+        """Return what those of a partition's instances have set that have a policy of their own."""
+        found: dict[str, PolicyPatch] = {}
+        for first in range(0, len(instance_ids), _FIELDS_AT_ONCE):
+            some = instance_ids[first : first + _FIELDS_AT_ONCE]
+            raws = _list(await self._link.read("HMGET", self._keyspace.policies(partition), *some))
+            for name, raw in zip(some, raws, strict=True):
+                if raw is not None:
+                    stored = msgspec.json.decode(cast("bytes", raw), type=StoredPolicy)
+                    found[name] = stored.patch
+        return found
 
     async def page(self, partition: int, label: str, after: str | None, limit: int) -> list[str]:
         """Return up to `limit` ids of a partition, in the order of ids, behind the id `after`.

@@ -12,6 +12,13 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.failures import (
+    FailuresAnswer,
+    Minute,
+    PreviewAnswer,
+    PreviewChange,
+    PreviewSide,
+)
 from sekring.wire.fields import FeedName
 from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
@@ -81,6 +88,7 @@ __all__ = [
     "ErrandOutcome",
     "ErrandsAnswer",
     "ErrandsBody",
+    "FailuresAnswer",
     "FeedName",
     "ForceAnswer",
     "ForceBody",
@@ -94,6 +102,7 @@ __all__ = [
     "Lease",
     "MessageBody",
     "MessageSent",
+    "Minute",
     "Outcome",
     "OutcomeBody",
     "OutcomeTaken",
@@ -103,6 +112,9 @@ __all__ = [
     "PhaseAnswer",
     "PhaseBody",
     "PolicyAnswer",
+    "PreviewAnswer",
+    "PreviewChange",
+    "PreviewSide",
     "Problem",
     "QrBody",
     "RefusedBuildItem",
