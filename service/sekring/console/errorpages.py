@@ -5,8 +5,10 @@ from urllib.parse import urlencode
 
 from litestar import Request, Response
 from litestar.handlers.base import BaseRouteHandler
+from litestar.plugins.htmx import HTMXDetails, HTMXHeaders
 from litestar.response import Redirect
 
+from sekring.console.login import local_path
 from sekring.console.views import Views
 from sekring.errors import NotAuthenticated
 from sekring.http.browser import accepts_html
@@ -19,14 +21,18 @@ __all__ = ["answer_reader"]
 def answer_reader(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer a request that ended in `error`, in the form that its sender reads.
 
-    A browser that has to log in is sent to do so, and comes back afterwards.
+    A browser that has to log in is sent to do so, and comes back afterwards. A script of a page
+    gets a sentence to put into it.
     """
     plain = answer(request, error)
-    if not accepts_html(request) or not _is_page(request):
+    htmx = HTMXDetails(request)
+    if not (htmx or accepts_html(request)) or not _is_page(request):
         return plain
+    if htmx:
+        return _answer_script(request, error, htmx, dict(plain.headers))
     path: str = request.scope["path"]
     if isinstance(error, NotAuthenticated):
-        return Redirect(f"/login?{urlencode({'next': path})}", status_code=303)
+        return Redirect(_login(path), status_code=303)
     problem = problem_of_request(request, error)
     views: Views = request.app.state.views
     return views.page(
@@ -37,6 +43,31 @@ def answer_reader(request: Request[Any, Any, Any], error: Exception) -> Response
         problem=problem,
         path=path,
     )
+
+
+def _answer_script(
+    request: Request[Any, Any, Any], error: Exception, htmx: HTMXDetails, headers: dict[str, str]
+) -> Response[Any]:
+    views: Views = request.app.state.views
+    problem = problem_of_request(request, error)
+    if isinstance(error, NotAuthenticated):
+        place = {HTMXHeaders.REDIRECT.value: _login(htmx.current_url_abs_path)}
+    else:
+        # A form keeps what was typed into it.
+        of_form = request.method == "POST" and htmx.target == "dialog"
+        target = "#dialog [data-problem]" if of_form else "#said"
+        place = {HTMXHeaders.RE_TARGET.value: target, HTMXHeaders.RE_SWAP.value: "innerHTML"}
+    return views.page(
+        request,
+        "parts/problem.html",
+        status=problem.status,
+        headers={**headers, **place},
+        problem=problem,
+    )
+
+
+def _login(back: object) -> str:
+    return f"/login?{urlencode({'next': local_path(back, otherwise='/')})}"
 
 
 def _is_page(request: Request[Any, Any, Any]) -> bool:

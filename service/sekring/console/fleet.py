@@ -43,7 +43,7 @@ class FleetPage(Controller):
         """Show the page to browsers; tell programs where the API is."""
         if not accepts_html(request) and "hx-request" not in request.headers:
             return Response(Index(), media_type=MediaType.JSON)
-        selection = Selection.of(request, runtime.keyspace.partitions)
+        selection = Selection.of(request.query_params)
         overview, listing = await asyncio.gather(
             read_overview(runtime), read_listing(runtime, selection)
         )
@@ -55,6 +55,7 @@ class FleetPage(Controller):
             labels=LABELS,
             selection=selection,
             overview=overview,
+            chart=overview.chart,
             listing=listing,
             may_operate=may(request.auth, Permission.OPERATE),
         )

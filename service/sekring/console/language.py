@@ -63,6 +63,10 @@ class Words:
                 parts.append(f"{count} {sign}")
         return " ".join(parts) or f"0 {units[-1][1]}"
 
+    def clock(self, at_ms: int) -> str:
+        """Return a point in time of the last hours by its minute, in UTC."""
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%H:%M UTC")
+
     def moment(self, at_ms: int, now_ms: int) -> str:
         """Return a point in time, with its day unless that is today.
 

@@ -1,7 +1,7 @@
 """`/fleet/live`: the parts of a fleet page that have changed, as Server-Sent Events."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from litestar import Controller, Request, get
@@ -54,7 +54,9 @@ class Live(Controller):
         self, request: Request[Any, Any, Any], runtime: Runtime, views: Views, pulse: Pulse
     ) -> EventStream:
         """Send what has changed, at most about once a second; and a sign of life anyway."""
-        selection = Selection.of(request, runtime.keyspace.partitions)
+        selection = Selection.of(request.query_params)
+        if selection.cursor is not None:
+            await read_listing(runtime, selection)  # or it is refused, and not as a stream
         words = views.words(request)
         viewer = _Viewer(selection, words.language, may(request.auth, Permission.OPERATE))
         rendering = _Rendering(runtime, views, words, viewer)
@@ -79,8 +81,9 @@ class _Rendering:
         listing: Listing = await beat.share(
             selection, lambda: read_listing(self._runtime, selection)
         )
-        context = {
+        context: dict[str, object] = {
             "overview": overview,
+            "chart": overview.chart,
             "listing": listing,
             "selection": selection,
             "labels": LABELS,
@@ -90,11 +93,12 @@ class _Rendering:
         counts = tuple(overview.count(label) for label in LABELS)
         return [
             _Part("summary", (overview.lasting,), self._render("parts/summary.html", context)),
+            _Part("chart", overview.minutes, self._render("parts/chart.html", context)),
             _Part("list", (listing.lasting, counts), self._render("parts/list.html", context)),
             _Part("beat", (read_ms,), self._words.moment(read_ms, read_ms)),
         ]
 
-    def _render(self, template: str, context: dict[str, object]) -> str:
+    def _render(self, template: str, context: Mapping[str, object]) -> str:
         return self._views.render(template, self._words, **context)
 
 

@@ -77,11 +77,11 @@ class Login(Controller):
         return Redirect(_HERE, status_code=303, cookies=[gone])
 
 
-def local_path(wanted: object) -> str:
-    """Return the path that a login leads to: `wanted` if it is one of this site."""
+def local_path(wanted: object, *, otherwise: str = _HERE) -> str:
+    """Return the path that a form leads to: `wanted` if it is one of this site."""
     if isinstance(wanted, str) and _LOCAL_PATH.fullmatch(wanted):
         return wanted
-    return _HERE
+    return otherwise
 
 
 def _page(

@@ -5,10 +5,12 @@ import time
 
 from msgspec import Struct, structs
 
+from sekring.console.chart import Chart
 from sekring.console.selection import Label, Selection
 from sekring.errors import StoreUnavailable
 from sekring.http.runtime import Runtime
 from sekring.model import FleetTotals, GuardState, Snapshot, health_score
+from sekring.wire import Minute
 
 __all__ = ["PAGE_ROWS", "Listing", "Overview", "read_listing", "read_overview"]
 
@@ -32,13 +34,20 @@ class Overview(Struct, frozen=True):
     #: Reports that wait for Redis, and those that had to be dropped, on this replica.
     queued: int
     dropped: int
+    #: Failures in each of the last 60 minutes; empty where they cannot be read.
+    minutes: tuple[Minute, ...]
     #: When it was read, by this replica's clock.
     read_ms: int
 
     @property
     def lasting(self) -> "Overview":
-        """The same without the time: to see whether anything else is different."""
-        return structs.replace(self, read_ms=0)
+        """The same without the time and the chart: to see whether anything else is different."""
+        return structs.replace(self, read_ms=0, minutes=())
+
+    @property
+    def chart(self) -> Chart | None:
+        """The failures per minute as a drawing."""
+        return Chart.of(self.minutes) if self.minutes else None
 
     @property
     def score(self) -> int:
@@ -85,7 +94,9 @@ class Listing(Struct, frozen=True):
 
 async def read_overview(runtime: Runtime) -> Overview:
     """Read the sums; where Redis is away they are the last known ones."""
-    fleet, guard = await asyncio.gather(runtime.fleet.totals(), runtime.guard.state())
+    fleet, guard, minutes = await asyncio.gather(
+        runtime.fleet.totals(), runtime.guard.state(), _minutes(runtime)
+    )
     return Overview(
         totals=fleet.sums,
         guard=guard,
@@ -93,6 +104,7 @@ async def read_overview(runtime: Runtime) -> Overview:
         lagging=fleet.lagging,
         queued=runtime.replay.waiting,
         dropped=runtime.replay.dropped,
+        minutes=minutes,
         read_ms=round(time.time() * 1000),
     )
 
@@ -106,7 +118,20 @@ async def read_listing(runtime: Runtime, selection: Selection) -> Listing:
     if selection.matches_nothing:
         return Listing()
     try:
-        page = await runtime.fleet.page(selection.state, selection.cursor, PAGE_ROWS)
+        page = await runtime.fleet.page(
+            selection.state,
+            selection.cursor,
+            PAGE_ROWS,
+            prefix=selection.prefix,
+            open_first=True,
+        )
     except StoreUnavailable:
         return Listing(unknown=True)
     return Listing(tuple(page.instances), page.cursor)
+
+
+async def _minutes(runtime: Runtime) -> tuple[Minute, ...]:
+    try:
+        return tuple((await runtime.trend.failures()).minutes)
+    except StoreUnavailable:
+        return ()

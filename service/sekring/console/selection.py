@@ -7,15 +7,14 @@ those before it are the way back.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
-from litestar import Request
+from litestar.datastructures import MultiDict
 from msgspec import Struct, structs
 
 from sekring.errors import InvalidInput
-from sekring.fleet import page_start
-from sekring.model import INSTANCE_ID_PATTERN, State
+from sekring.model import PREFIX_PATTERN, State
 
 __all__ = ["ALL", "LABELS", "Label", "Selection"]
 
@@ -30,6 +29,8 @@ LABELS: tuple[Label, ...] = ("open", "half_open", "forced_open", "disabled", "cl
 #: Pages back that an address remembers.
 _TRAIL_MAX = 40
 
+_CURSOR_MAX = 160
+
 
 class Selection(Struct, frozen=True):
     """One page of the instances in a state whose ids begin in some way."""
@@ -41,21 +42,19 @@ class Selection(Struct, frozen=True):
     trail: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, request: Request[Any, Any, Any], partitions: int) -> "Selection":
-        """Read it from the request's address.
+    def of(cls, parameters: Mapping[str, str]) -> "Selection":
+        """Read it from an address's query, or from the fields of a form.
 
         Raises:
-            InvalidInput: the state is none, or the cursor not one that a page gave.
+            InvalidInput: the state is none.
         """
-        parameters = request.query_params
         wanted = parameters.get("state", LABELS[0])
         label = next((label for label in LABELS if label == wanted), None)
         if label is None:
             raise InvalidInput(f"state takes one of {', '.join(LABELS)}.", "state")
-        trail = parameters.getall("cursor", [])[-_TRAIL_MAX:]
-        for cursor in trail:
-            page_start(cursor, partitions)
-        return cls(label, parameters.get("prefix", "").strip(), tuple(trail))
+        turned = parameters.getall("cursor", []) if isinstance(parameters, MultiDict) else []
+        trail = [cursor for cursor in turned if len(cursor) <= _CURSOR_MAX]
+        return cls(label, parameters.get("prefix", "").strip(), tuple(trail[-_TRAIL_MAX:]))
 
     @property
     def state(self) -> State | None:
@@ -70,7 +69,12 @@ class Selection(Struct, frozen=True):
     @property
     def matches_nothing(self) -> bool:
         """Whether no id can begin so."""
-        return bool(self.prefix) and not re.match(INSTANCE_ID_PATTERN, self.prefix)
+        return not re.match(PREFIX_PATTERN, self.prefix)
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is less than the whole fleet, or than all that are well: some to be reset."""
+        return bool(self.prefix) or self.label not in {ALL, "closed"}
 
     @property
     def whole(self) -> "Selection":

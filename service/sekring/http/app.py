@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from sekring import __version__
+from sekring.console.actions import Actions
 from sekring.console.assets import AssetBook, AssetRoutes
 from sekring.console.errorpages import answer_reader
 from sekring.console.fleet import FleetPage
@@ -22,6 +23,7 @@ from sekring.console.live import Live
 from sekring.console.login import Login
 from sekring.console.pulse import Pulse
 from sekring.console.reset import Reset
+from sekring.console.resets import Resets
 from sekring.console.views import Views
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
@@ -91,6 +93,8 @@ def create_app(settings: Settings) -> Litestar:
             MessagingRoutes,
             Probes,
             FleetPage,
+            Actions,
+            Resets,
             Live,
             Login,
             AssetRoutes,

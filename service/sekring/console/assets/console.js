@@ -127,7 +127,6 @@ document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target === dialog && !dialog.open) dialog.showModal();
   if (detail.target !== said) return;
   if (dialog.open) dialog.close();
-  if (document.activeElement === document.body) said.focus();
   if (live && live.dataset.state !== "live") refresh();
 });
 
@@ -139,7 +138,13 @@ dialog.addEventListener("click", (event) => {
   dialog.close();
 });
 
-dialog.addEventListener("close", () => dialog.replaceChildren());
+dialog.addEventListener("close", () => {
+  // The browser gives the focus back to what opened it, if that is still there.
+  const held = document.activeElement;
+  const lost = held === document.body || dialog.contains(held);
+  dialog.replaceChildren();
+  if (lost) (document.getElementById("list") ?? said).focus({ preventScroll: true });
+});
 
 for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.body.addEventListener(failure, () => {
