@@ -22,7 +22,7 @@ from sekring.http.examples import (
 )
 from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
-from sekring.http.parameters import Cursor, Limit, PathId
+from sekring.http.parameters import Cursor, Limit, Order, PathId, Prefix
 from sekring.http.runtime import Runtime
 from sekring.model import Snapshot, State
 from sekring.store.contract import Forced
@@ -53,20 +53,31 @@ class Instances(Controller):
 
     @get(
         operation_id="listInstances",
-        summary="Instances, all or by state",
+        summary="Instances, all or by state and beginning of their ids",
         responses=documented(InstancePage, PAGE, 400, 401, 403, 503),
     )
     async def list_them(
         self,
         runtime: Runtime,
+        *,
         in_state: Annotated[
             State | None, Parameter(query="state", description="Only those in this state.")
         ] = None,
+        prefix: Prefix = "",
+        order: Annotated[
+            Order,
+            Parameter(
+                description="`open_first`, without a state: open ones before all others, then "
+                "those forced open, half-open, disabled, closed."
+            ),
+        ] = "id",
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> InstancePage:
         """Go on with `cursor` until it is `null`; a page may be short before the last one."""
-        page = await runtime.fleet.page(in_state, cursor, limit)
+        page = await runtime.fleet.page(
+            in_state, cursor, limit, prefix=prefix, open_first=order == "open_first"
+        )
         return InstancePage(instances=page.instances, cursor=page.cursor)
 
     @get(
@@ -144,14 +155,17 @@ class Operations(Controller):
         runtime: Runtime,
         data: Annotated[ResetsBody, Body(examples=RESETS)],
     ) -> ResetsAnswer:
-        """Reset those named, all in a state, or all; banned ones are left as they are."""
-        chosen = [data.instances is not None, data.state is not None, data.all]
-        if sum(chosen) != 1:
-            raise InvalidInput("Send exactly one of instances, state and all.", "instances")
+        """Reset those named, those in a state or with a prefix, or all; banned ones stay banned."""
+        filtered = data.state is not None or data.prefix is not None
+        if [data.instances is not None, filtered, data.all].count(True) != 1:
+            raise InvalidInput(
+                "Send exactly one of instances, state and all; prefix goes with state, or alone.",
+                "instances",
+            )
         origin = origin_of(request, data.reason)
         if data.instances is not None:
             return await runtime.fleet.reset_named(data.instances, origin)
-        return await runtime.fleet.reset_all(data.state, origin)
+        return await runtime.fleet.reset_all(data.state, origin, prefix=data.prefix or "")
 
     @post(
         "/instances/{instance_id:str}/trip",

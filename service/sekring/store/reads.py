@@ -67,18 +67,35 @@ class Reads:
                     found[name] = stored.patch
         return found
 
-    async def page(self, partition: int, label: str, after: str | None, limit: int) -> list[str]:
+    async def page(
+        self,
+        partition: int,
+        label: str,
+        after: str | None,
+        limit: int,
+        *,
+        prefix: str = "",
+        upto: str | None = None,
+    ) -> list[str]:
         """Return up to `limit` ids of a partition, in the order of ids, behind the id `after`.
 
-        `label` is a state, or `all`.
+        `label` is a state, or `all`. They begin with `prefix` and go as far as the id `upto`.
         """
-        first = f"[{label}:" if after is None else f"({label}:{after}"
-        # A semicolon is the character after the colon.
+        first, last = _range(label, prefix)
+        if after is not None and after >= prefix:
+            first = f"({label}:{after}"
+        if upto is not None:
+            last = f"[{label}:{upto}"
         found = await self._link.read(
-            "ZRANGE", self._keyspace.index(partition), first, f"({label};",
-            "BYLEX", "LIMIT", 0, limit,
-        )  # fmt: skip
+            "ZRANGE", self._keyspace.index(partition), first, last, "BYLEX", "LIMIT", 0, limit
+        )
         return [_text(member).partition(":")[2] for member in _list(found)]
+
+    async def count(self, partition: int, label: str, prefix: str) -> int:
+        """Return how many ids of a partition begin with `prefix`; `label` as of `page`."""
+        index = self._keyspace.index(partition)
+        found = await self._link.read("ZLEXCOUNT", index, *_range(label, prefix))
+        return cast("int", found)
 
     async def history(self, instance_id: str, limit: int) -> list[Transition]:
         """Return an instance's latest transitions, newest first."""
@@ -112,6 +129,14 @@ class Reads:
     async def _policy(self, key: str, field: str) -> StoredPolicy:
         raw = await self._link.read("HGET", key, field)
         return msgspec.json.decode(cast("bytes", raw), type=StoredPolicy) if raw else StoredPolicy()
+
+
+def _range(label: str, prefix: str) -> tuple[str, str]:
+    """Return the range of an index with the ids that begin with `prefix`.
+
+    No id has a DEL, and all that an id may have comes before it.
+    """
+    return f"[{label}:{prefix}", f"({label}:{prefix}\x7f"
 
 
 def _list(answer: object) -> list[object]:

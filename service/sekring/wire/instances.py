@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from sekring.model import Snapshot, State, Transition
-from sekring.wire.fields import ForMs, InstanceIds, Reason
+from sekring.wire.fields import ForMs, InstanceIds, Prefix, Reason
 
 __all__ = [
     "ForceAnswer",
@@ -54,12 +54,16 @@ class ResetAnswer(Struct, frozen=True, kw_only=True):
 
 
 class ResetsBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which instances to reset: exactly one of `instances`, `state` and `all`."""
+    """Which instances to reset: exactly one of `instances`, `state` and `all`.
+
+    `prefix` goes with `state`, or alone.
+    """
 
     instances: InstanceIds | None = None
     state: State | None = None
     all: bool = False
     reason: Reason | None = None
+    prefix: Prefix | None = None
 
 
 class ResetsAnswer(Struct, frozen=True, kw_only=True):
