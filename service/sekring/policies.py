@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from msgspec import UNSET, Struct
 
-from sekring.errors import InvalidInput, StoreUnavailable
+from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Origin
 from sekring.policy import Policy, PolicyPatch, Source, apply, merge, overlay, sources
 from sekring.store.contract import OverrideRequest, PolicyRequest
@@ -51,25 +51,31 @@ class Policies:
         fleet, own = await self._both(instance_id)
         return _in_force(fleet, own, for_instance=True)
 
-    async def fleet_with(self, patch: PolicyPatch) -> tuple[PolicyPatch, PolicyPatch]:
+    async def fleet_with(
+        self, patch: PolicyPatch, *, whole: bool = False
+    ) -> tuple[PolicyPatch, PolicyPatch]:
         """Return what is set for the fleet, and what would be with `patch`; changes nothing.
+
+        A `whole` one is all that would be set.
 
         Raises:
             InvalidInput: as from `change_fleet`.
         """
         stored = await self._reads.fleet_policy()
-        return stored.patch, _fleet_with(stored, patch).patch
+        return stored.patch, _fleet_with(StoredPolicy() if whole else stored, patch).patch
 
-    async def instance_with(self, instance_id: str, patch: PolicyPatch) -> tuple[Policy, Policy]:
+    async def instance_with(
+        self, instance_id: str, patch: PolicyPatch, *, whole: bool = False
+    ) -> tuple[Policy, Policy]:
         """Return the policy in force for an instance, and what it would be with `patch`.
 
-        Changes nothing.
+        A `whole` one is all that the instance would have of its own. Changes nothing.
 
         Raises:
             InvalidInput: as from `change_instance`.
         """
         fleet, own = await self._both(instance_id)
-        changed = _own_with(fleet, own, patch)
+        changed = _own_with(fleet, StoredPolicy() if whole else own, patch)
         return overlay(fleet.patch, own.patch), overlay(fleet.patch, changed.patch)
 
     async def change_fleet(self, patch: PolicyPatch, origin: Origin) -> PolicyInForce:
@@ -84,6 +90,22 @@ class Policies:
                 await self.spread(changed)
                 return _in_force(changed, StoredPolicy())
         raise _contended()
+
+    async def replace_fleet(
+        self, patch: PolicyPatch, version: int, origin: Origin
+    ) -> PolicyInForce:
+        """Have `patch` be all that is set for the fleet, in place of a `version` that was read.
+
+        Raises:
+            InvalidInput: as from `change_fleet`.
+            Refused: another version is there by now.
+        """
+        changed = _fleet_with(StoredPolicy(version), patch)
+        stored = await self._reads.fleet_policy()
+        if stored.version != version or not await self._store(0, changed, origin, first=True):
+            raise _outdated()
+        await self.spread(changed)
+        return _in_force(changed, StoredPolicy())
 
     async def drop_fleet(self, origin: Origin) -> PolicyInForce:
         """Remove everything that was set for the fleet, so that the defaults are in force."""
@@ -116,6 +138,30 @@ class Policies:
             if await self._scripts.set_override(request):
                 return _in_force(fleet, changed, for_instance=True)
         raise _contended()
+
+    async def replace_instance(
+        self, instance_id: str, patch: PolicyPatch, version: int, origin: Origin
+    ) -> PolicyInForce:
+        """Have `patch` be all that the instance has of its own, in place of a `version` read.
+
+        With an empty one it has nothing of its own any more.
+
+        Raises:
+            InvalidInput: as from `change_instance`.
+            Refused: another version is there by now.
+        """
+        fleet = await self._reads.fleet_policy()
+        changed = _own_with(fleet, StoredPolicy(version), patch)
+        nothing = patch == PolicyPatch()
+        request = OverrideRequest(
+            instance_id=instance_id,
+            policy=None if nothing else msgspec.json.encode(changed).decode(),
+            version=version,
+            origin=origin,
+        )
+        if not await self._scripts.set_override(request):
+            raise _outdated()
+        return _in_force(fleet, StoredPolicy() if nothing else changed, for_instance=True)
 
     async def drop_instance(self, instance_id: str, origin: Origin) -> PolicyInForce:
         """Remove the instance's own policy, so that the fleet's is in force again."""
@@ -174,11 +220,16 @@ def _in_force(
 ) -> PolicyInForce:
     here = own if for_instance else fleet
     return PolicyInForce(
-        policy=apply(fleet.patch, own.patch),
+        # What was set for the fleet later may contradict what an instance has.
+        policy=overlay(fleet.patch, own.patch),
         patch=here.patch,
         sources=sources(fleet.patch, own.patch),
         version=here.version,
     )
+
+
+def _outdated() -> Refused:
+    return Refused("The policy was changed meanwhile: read it again.", "outdated")
 
 
 def _contended() -> StoreUnavailable:

@@ -262,7 +262,7 @@ def sources(fleet: PolicyPatch, instance: PolicyPatch) -> dict[str, Source]:
     own, shared = flat(instance), flat(fleet)
     return {
         name: "instance" if name in own else "global" if name in shared else "default"
-        for name in flat(apply(fleet, instance))
+        for name in flat(overlay(fleet, instance))
     }
 
 

@@ -85,16 +85,17 @@ class Preview:
         self._policies = policies
         self._alone = asyncio.Lock()
 
-    async def fleet(self, patch: PolicyPatch) -> PreviewAnswer:
+    async def fleet(self, patch: PolicyPatch, *, whole: bool = False) -> PreviewAnswer:
         """Tell what the last hour would have been like with `patch` laid over the fleet's policy.
 
-        Instances that have a policy of their own keep it on top.
+        A `whole` one is all that would be set. Instances that have a policy of their own keep it on
+        top.
 
         Raises:
             InvalidInput: as from `Policies.change_fleet`.
             StoreUnavailable: a partition cannot be read.
         """
-        fleet, changed = await self._policies.fleet_with(patch)
+        fleet, changed = await self._policies.fleet_with(patch, whole=whole)
         plain = overlay(fleet), overlay(changed)
         limit = max(1, _RECORDS_MAX // self._records.partitions)
         slices, comparison, pasts = Slices(_WORK_S), _Comparison(), []
@@ -110,14 +111,18 @@ class Preview:
                     await slices.do(comparison.play(name, past.of(name), *policies))
         return await self._answer(pasts, comparison, slices, _unknown(patch, *plain))
 
-    async def instance(self, instance_id: str, patch: PolicyPatch) -> PreviewAnswer:
+    async def instance(
+        self, instance_id: str, patch: PolicyPatch, *, whole: bool = False
+    ) -> PreviewAnswer:
         """Tell what the last hour would have been like with `patch` in the instance's own policy.
+
+        A `whole` one is all that it would have of its own.
 
         Raises:
             InvalidInput: as from `Policies.change_instance`.
             StoreUnavailable: the partition cannot be read.
         """
-        in_force, proposed = await self._policies.instance_with(instance_id, patch)
+        in_force, proposed = await self._policies.instance_with(instance_id, patch, whole=whole)
         slices, comparison = Slices(_WORK_S), _Comparison()
         number = self._records.partition_of(instance_id)
         async with self._alone:

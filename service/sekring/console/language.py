@@ -1,9 +1,11 @@
 """The languages of the pages: which one a reader prefers, and the words in it (`words.toml`)."""
 
 import importlib.resources
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -41,6 +43,33 @@ class Words:
         """Return a cause, or a kind of failure, in words; its name where it has none."""
         return self._catalogue.get(f"cause_{name}", name)
 
+    def action(self, name: str) -> str:
+        """Return what happened, by its name in the history, in words; its name where it has none."""
+        return self._catalogue.get(f"action_{name}", name)
+
+    def field(self, name: str) -> str:
+        """Return what a policy's field is called, by its dotted name."""
+        parent, _, entry = name.partition(".")
+        return (
+            self.cause(entry) if parent == "weights" else self(f"policy_{name}".replace(".", "_"))
+        )
+
+    def contradiction(self, name: str, otherwise: str) -> str:
+        """Say what a policy's field contradicts; `otherwise` where there are no words for it."""
+        return self._catalogue.get(f"contradicts_{name}".replace(".", "_"), otherwise)
+
+    def plain(self, value: float | Decimal) -> str:
+        """Return a number as it is typed, in full: `0.25`, `0,25`; `typed` reads it."""
+        text = f"{Decimal(str(value)).normalize():f}"
+        return text if self.language == "en" else text.translate(_SWAPPED)
+
+    def typed(self, text: str) -> Decimal | None:
+        """Return the number that was typed, without signs between thousands; `None`: it is none."""
+        sign = "." if self.language == "en" else ","
+        if not re.fullmatch(rf"\d{{1,12}}({re.escape(sign)}\d{{1,9}})?", text, re.ASCII):
+            return None
+        return Decimal(text.replace(sign, "."))
+
     def number(self, value: float) -> str:
         """Return a number with its thousands apart: `5,000`, `5.000`; one decimal at most."""
         text = f"{value:,.1f}".removesuffix(".0")
@@ -51,17 +80,17 @@ class Words:
         """Day, hour, minute and second, for the script that counts down as `duration` does."""
         return " ".join(sign for _, sign in _UNITS[self.language])
 
-    def duration(self, ms: int) -> str:
-        """Return a length of time in its two largest units, rounded up: `9 min 58 s`."""
+    def duration(self, ms: int, *, parts: int = 2) -> str:
+        """Return a length of time in its largest units, rounded up: `9 min 58 s`."""
         left = -(-max(0, ms) // 1000) * 1000
         units = _UNITS[self.language]
         largest = next((n for n, (length, _) in enumerate(units) if left >= length), 3)
-        parts = []
-        for length, sign in units[largest : largest + 2]:
+        shown = []
+        for length, sign in units[largest : largest + parts]:
             count, left = divmod(left, length)
             if count:
-                parts.append(f"{count} {sign}")
-        return " ".join(parts) or f"0 {units[-1][1]}"
+                shown.append(f"{count} {sign}")
+        return " ".join(shown) or f"0 {units[-1][1]}"
 
     def clock(self, at_ms: int) -> str:
         """Return a point in time of the last hours by its minute, in UTC."""

@@ -1,7 +1,6 @@
 """`/fleet/live`: the parts of a fleet page that have changed, as Server-Sent Events."""
 
-import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Controller, Request, get
@@ -9,30 +8,17 @@ from msgspec import Struct
 
 from sekring.console.language import Words
 from sekring.console.overview import Listing, Overview, read_listing, read_overview
+from sekring.console.parts import Part, changed_parts
 from sekring.console.pulse import Beat, Pulse
 from sekring.console.selection import LABELS, Selection
 from sekring.console.views import Views
 from sekring.http.auth import may
 from sekring.http.options import DEADLINE_S, NEEDS, NO_DEADLINE
 from sekring.http.runtime import Runtime
-from sekring.http.sse import EventStream, comment, frame
+from sekring.http.sse import EventStream
 from sekring.tokens import Permission
 
 __all__ = ["Live"]
-
-#: How long a browser waits before it comes back, in ms.
-_RETRY_MS = 2_000
-
-#: What a listing's part shows of the sums: the numbers in its tabs.
-_Facts = tuple[object, ...]
-
-
-class _Part(Struct, frozen=True):
-    """A part of the page, and the facts that it shows: it is sent when those have changed."""
-
-    name: str
-    facts: _Facts
-    html: str
 
 
 class _Viewer(Struct, frozen=True):
@@ -60,7 +46,7 @@ class Live(Controller):
         words = views.words(request)
         viewer = _Viewer(selection, words.language, may(request.auth, Permission.OPERATE))
         rendering = _Rendering(runtime, views, words, viewer)
-        return EventStream(_frames(pulse, rendering), pulse.ended)
+        return EventStream(changed_parts(pulse, "the fleet page", rendering.parts), pulse.ended)
 
 
 class _Rendering:
@@ -72,10 +58,10 @@ class _Rendering:
         self._words = words
         self._viewer = viewer
 
-    async def parts(self, beat: Beat) -> list[_Part]:
+    async def parts(self, beat: Beat) -> list[Part]:
         return await beat.share(self._viewer, lambda: self._make(beat))
 
-    async def _make(self, beat: Beat) -> list[_Part]:
+    async def _make(self, beat: Beat) -> list[Part]:
         selection = self._viewer.selection
         overview: Overview = await beat.share("overview", lambda: read_overview(self._runtime))
         listing: Listing = await beat.share(
@@ -92,22 +78,11 @@ class _Rendering:
         read_ms = overview.read_ms
         counts = tuple(overview.count(label) for label in LABELS)
         return [
-            _Part("summary", (overview.lasting,), self._render("parts/summary.html", context)),
-            _Part("chart", overview.minutes, self._render("parts/chart.html", context)),
-            _Part("list", (listing.lasting, counts), self._render("parts/list.html", context)),
-            _Part("beat", (read_ms,), self._words.moment(read_ms, read_ms)),
+            Part("summary", (overview.lasting,), self._render("parts/summary.html", context)),
+            Part("chart", overview.minutes, self._render("parts/chart.html", context)),
+            Part("list", (listing.lasting, counts), self._render("parts/list.html", context)),
+            Part("beat", (read_ms,), self._words.moment(read_ms, read_ms)),
         ]
 
     def _render(self, template: str, context: Mapping[str, object]) -> str:
         return self._views.render(template, self._words, **context)
-
-
-async def _frames(pulse: Pulse, rendering: _Rendering) -> AsyncGenerator[bytes, None]:
-    yield comment("the fleet page", retry_ms=_RETRY_MS)
-    shown: dict[str, _Facts] = {}
-    async with contextlib.aclosing(pulse.beats()) as beats:
-        async for beat in beats:
-            for part in await rendering.parts(beat):
-                if shown.get(part.name) != part.facts:
-                    shown[part.name] = part.facts
-                    yield frame(part.name, part.html.encode(), None)

@@ -18,7 +18,7 @@ from sekring.http.runtime import Runtime
 __all__ = ["NAVIGATION", "Views", "instance_page"]
 
 #: The console's pages, as its header links them: a page's own word, and its address.
-NAVIGATION: tuple[tuple[str, str], ...] = (("fleet", "/"),)
+NAVIGATION: tuple[tuple[str, str], ...] = (("fleet", "/"), ("policy", "/policy"))
 
 _PAGE_HEADERS = MappingProxyType(
     {
@@ -38,7 +38,7 @@ _SCRIPTED_POLICY = (
 
 def instance_page(instance_id: str) -> str:
     """Return the address of an instance's page."""
-    return f"/reset-circuit-breaker/{instance_id}"
+    return f"/instances/{instance_id}"
 
 
 class Views:

@@ -19,8 +19,11 @@ from sekring.console.actions import Actions
 from sekring.console.assets import AssetBook, AssetRoutes
 from sekring.console.errorpages import answer_reader
 from sekring.console.fleet import FleetPage
+from sekring.console.holds import Holds
+from sekring.console.instance import InstancePage
 from sekring.console.live import Live
 from sekring.console.login import Login
+from sekring.console.policy import FleetPolicy, InstancePolicy
 from sekring.console.pulse import Pulse
 from sekring.console.reset import Reset
 from sekring.console.resets import Resets
@@ -94,6 +97,10 @@ def create_app(settings: Settings) -> Litestar:
             Probes,
             FleetPage,
             Actions,
+            Holds,
+            InstancePage,
+            FleetPolicy,
+            InstancePolicy,
             Resets,
             Live,
             Login,

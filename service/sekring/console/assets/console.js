@@ -53,8 +53,13 @@ let paused = false;
 let source = null;
 let hiding = null;
 
+/** What the server keeps current; `null` on a page that stays as it is. */
+function followed() {
+  return document.querySelector("[sse-connect]");
+}
+
 function showLive() {
-  if (!live || !document.getElementById("fleet")) return;
+  if (!live || !followed()) return;
   const stale = broken || Date.now() - heard > SILENCE_MS;
   const state = paused ? "paused" : stale ? "stale" : "live";
   if (live.dataset.state === state) return;
@@ -66,7 +71,8 @@ function showLive() {
 
 function refresh() {
   const here = location.pathname + location.search;
-  return htmx.ajax("GET", here, { target: "#fleet", select: "#fleet", swap: "outerHTML" });
+  const place = `#${followed().id}`;
+  return htmx.ajax("GET", here, { target: place, select: place, swap: "outerHTML" });
 }
 
 document.body.addEventListener("htmx:sseOpen", (event) => {
@@ -173,7 +179,9 @@ document.body.addEventListener("keydown", (event) => {
 
 // -------------------------------------------------------------------------------------- start
 
-if (pause && document.getElementById("fleet")) pause.hidden = false;
+if (pause && followed()) pause.hidden = false;
+// What a form did that led here is read out, and not passed over.
+if (said.firstElementChild) said.focus();
 document.body.addEventListener("htmx:load", (event) => note(event.detail.elt));
 note(document);
 showLive();
