@@ -44,7 +44,7 @@ class Words:
         return self._catalogue.get(f"cause_{name}", name)
 
     def action(self, name: str) -> str:
-        """Return what happened, by its name in the history, in words; its name where it has none."""
+        """Return what happened, by its name in the history, in words."""
         return self._catalogue.get(f"action_{name}", name)
 
     def field(self, name: str) -> str:

@@ -97,6 +97,8 @@ class Field(Struct, frozen=True):
 
     def limits(self, words: Words) -> str:
         """Say which values it takes."""
+        if self.form == "switch":
+            return words("limits_switch", yes=words("yes"), no=words("no"))
         return words(
             "limits_above" if self.above else "limits",
             least=self.text(self.least, words),
