@@ -71,8 +71,9 @@ class _Comparison:
         yield
         self.failures += sum(record.why != "cleared" for record in records)
         self.instances += 1
-        self.in_force += Counter({instance_id: trips[0]})
-        self.proposed += Counter({instance_id: trips[-1]})
+        for side, count in ((self.in_force, trips[0]), (self.proposed, trips[-1])):
+            if count:
+                side[instance_id] = count
 
 
 class Preview:
