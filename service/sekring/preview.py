@@ -9,9 +9,10 @@ trips are a lower bound then. Where it opens earlier, or for longer, failures ar
 would not have happened; they come while it is open, and count for nothing.
 
 On record are also failures that were not counted and that the proposed policy might count: reported
-while open because of failures, of a kind whose weight was 0, or older than the window. Not those
-that no policy counts: late ones, and those reported while a ban or an operator held the breaker. An
-operator's reset clears by either policy what it cleared.
+while open because of failures (the first 64 of each time), of a kind whose weight was 0, or older
+than the window. Not those that no policy counts: late ones, and those reported while a ban or an
+operator held the breaker. An operator's reset clears by either policy what it cleared. The record
+reaches back an hour, so a longer window sees no more than that.
 """
 
 import asyncio
