@@ -29,7 +29,7 @@ from tests.recording import Latency
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
-__all__ = ["FILTERS"]
+__all__ = ["FILTERS", "fill"]
 
 #: Pages asked for with each filter, at most.
 _PAGES = 30
@@ -50,7 +50,8 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 
-async def _fill(server: RedisServer, population: Population) -> None:
+async def fill(server: RedisServer, population: Population) -> None:
+    """Enter the fleet under a policy by which it stays as it is for a day."""
     link = RedisLink(server.url, timeout_ms=60_000)
     keyspace = Keyspace()
     scripts, reads = Scripts(link, keyspace), Reads(link, keyspace)
@@ -80,7 +81,7 @@ def main() -> int:
     options = parser.parse_args()
     population = Population(options.known, failing=2 * options.open, tripped=options.open)
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-        asyncio.run(_fill(server, population))
+        asyncio.run(fill(server, population))
         with (
             ServiceProcess(server.url, redis_timeout_ms=5_000) as service,
             httpx.Client(base_url=service.url.replace("localhost", "127.0.0.1")) as http,

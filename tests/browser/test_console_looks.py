@@ -116,8 +116,7 @@ def test_the_policy_lets_only_our_own_files_run(
     faults.found.clear()
 
 
-def test_who_wants_no_motion_gets_none(page: Page, service: ServiceProcess) -> None:
-    page.emulate_media(reduced_motion="reduce")
+def test_nothing_moves(page: Page, service: ServiceProcess) -> None:
     page.goto(service.url)
     moving = page.evaluate(
         "[...document.querySelectorAll('*')].filter(one => {"

@@ -62,10 +62,17 @@ async def test_a_hundred_viewers_have_everything_made_once_a_beat(pulse: Pulse) 
 
 
 async def test_what_differs_is_made_for_each(pulse: Pulse) -> None:
+    made: list[str] = []
+
+    async def make(key: str) -> str:
+        made.append(key)
+        return key.upper()
+
     async with contextlib.aclosing(pulse.beats()) as coming:
         beat = await anext(coming)
-        made = [await beat.share(key, partial(asyncio.sleep, 0, key)) for key in "abab"]
-    assert made == ["a", "b", "a", "b"]
+        got = [await beat.share(key, partial(make, key)) for key in "abab"]
+    assert got == ["A", "B", "A", "B"]
+    assert made == ["a", "b"]
 
 
 async def test_one_who_goes_away_takes_nothing_from_the_others(pulse: Pulse) -> None:
