@@ -12,6 +12,7 @@ from sekring.store.contract import OverrideRequest, PolicyRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.scripts import Scripts
+from sekring.wire import PolicyAnswer
 
 __all__ = ["Policies", "PolicyInForce"]
 
@@ -26,6 +27,12 @@ class PolicyInForce(Struct, frozen=True):
     patch: PolicyPatch
     sources: dict[str, Source]
     version: int
+
+    def answer(self) -> PolicyAnswer:
+        """Return it as the API shows it."""
+        return PolicyAnswer(
+            policy=self.policy, set=self.patch, sources=self.sources, version=self.version
+        )
 
 
 class Policies:

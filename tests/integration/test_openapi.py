@@ -349,6 +349,7 @@ def it_is_probed(client: Client) -> None:
 
 def it_has_a_policy_of_its_own(client: Client) -> None:
     client.call("changeInstancePolicy", {"weights": {"dns": 0}, "backoff": {"jitter": 0}})
+    assert client.call("getInstanceDetail").json()["policy"]["sources"]["probes"] == "global"
     for name in ("getPolicy", "getInstancePolicy", "dropInstancePolicy", "dropPolicy"):
         client.call(name)
 

@@ -12,7 +12,7 @@ from sekring.console.login import local_path
 from sekring.console.views import Views
 from sekring.errors import NotAuthenticated
 from sekring.http.browser import accepts_html
-from sekring.http.options import PAGE
+from sekring.http.options import GUIDE, PAGE, option_of
 from sekring.http.problems import answer, problem_of_request
 
 __all__ = ["answer_reader"]
@@ -32,7 +32,7 @@ def answer_reader(request: Request[Any, Any, Any], error: Exception) -> Response
         return _answer_script(request, error, htmx, dict(plain.headers))
     path: str = request.scope["path"]
     if isinstance(error, NotAuthenticated):
-        return Redirect(_login(path), status_code=303)
+        return Redirect(_login(_address(request)), status_code=303)
     problem = problem_of_request(request, error)
     views: Views = request.app.state.views
     return views.page(
@@ -64,6 +64,13 @@ def _answer_script(
         headers={**headers, **place},
         problem=problem,
     )
+
+
+def _address(request: Request[Any, Any, Any]) -> str:
+    """Return where to come back to: on the guide's routes without the query, which has a token."""
+    path: str = request.scope["path"]
+    query = b"" if option_of(request.scope, GUIDE) else request.scope["query_string"]
+    return f"{path}?{query.decode('ascii', 'replace')}" if query else path
 
 
 def _login(back: object) -> str:

@@ -47,7 +47,7 @@ class Pulse:
         self._viewers = 0
         #: Something happened, or somebody has come: the next beat is due.
         self._due = asyncio.Event()
-        self._waiting: list[asyncio.Future[Beat]] = []
+        self._waiting: list[asyncio.Future[Beat | None]] = []
         #: Set when the replica stops.
         self.ended = asyncio.Event()
 
@@ -67,27 +67,30 @@ class Pulse:
 
     async def _beat_once(self) -> None:
         self._due.clear()
-        beat = Beat()
-        waiting, self._waiting = self._waiting, []
-        for viewer in waiting:
-            if not viewer.done():
-                viewer.set_result(beat)
+        self._tell(Beat())
         await asyncio.sleep(_PACE_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REST_S):
                 await self._due.wait()
 
     async def beats(self) -> AsyncGenerator[Beat, None]:
-        """Yield each beat that begins from now on; who is slow misses some."""
+        """Yield each beat that begins from now on, until it ends; who is slow misses some."""
         self._viewers += 1
         try:
             self._due.set()
-            while True:
-                coming: asyncio.Future[Beat] = asyncio.get_running_loop().create_future()
+            while not self.ended.is_set():
+                coming: asyncio.Future[Beat | None] = asyncio.get_running_loop().create_future()
                 self._waiting.append(coming)
-                yield await coming
+                if beat := await coming:
+                    yield beat
         finally:
             self._viewers -= 1
+
+    def _tell(self, beat: Beat | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for viewer in waiting:
+            if not viewer.done():  # it went away
+                viewer.set_result(beat)
 
     # ---------------------------------------------------------------- what the feed calls
 
@@ -102,3 +105,4 @@ class Pulse:
     def close(self) -> None:
         """Take note that the replica stops."""
         self.ended.set()
+        self._tell(None)

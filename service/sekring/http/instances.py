@@ -20,6 +20,7 @@ from sekring.http.examples import (
     SNAPSHOT,
     documented,
 )
+from sekring.http.instance_examples import DETAIL
 from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import Cursor, Limit, Order, PathId, Prefix
@@ -30,6 +31,7 @@ from sekring.tokens import Permission
 from sekring.wire import (
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
     ResetAnswer,
     ResetBody,
@@ -89,6 +91,20 @@ class Instances(Controller):
     async def one(self, runtime: Runtime, instance_id: PathId) -> Snapshot:
         """Return the instance; one that was never seen is closed, with `known: false`."""
         return (await runtime.breaker.status(instance_id)).snapshot
+
+    @get(
+        "/{instance_id:str}/detail",
+        operation_id="getInstanceDetail",
+        summary="Everything about one instance",
+        responses=documented(InstanceDetail, DETAIL, 400, 401, 403, 503),
+    )
+    async def detail(self, runtime: Runtime, instance_id: PathId) -> InstanceDetail:
+        """Return the instance, the policy in force value by value, and who owns its session.
+
+        `policy.sources` says of each value where it comes from: `default`, `global` (the fleet's
+        policy) or `instance`.
+        """
+        return await runtime.detail.of(instance_id)
 
     @get(
         "/{instance_id:str}/history",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from sekring.detail import Detail
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
@@ -195,6 +196,7 @@ class Runtime:
             confirm=self._confirm_partition,
             changed=self.feed.wake,
         )
+        self.detail = Detail(self.breaker, self.policies, self.wishes)
         self.messaging = Messaging(self.wishes, self.errands)
         self.linking = Linking(
             self.breaker,

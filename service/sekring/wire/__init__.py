@@ -24,6 +24,7 @@ from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
     ResetAnswer,
     ResetBody,
@@ -98,6 +99,7 @@ __all__ = [
     "GuardAnswer",
     "GuardResetBody",
     "HeldLease",
+    "InstanceDetail",
     "InstancePage",
     "Lease",
     "MessageBody",

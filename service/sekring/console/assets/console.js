@@ -129,7 +129,8 @@ document.body.addEventListener("htmx:sseMessage", () => {
 const dialog = document.getElementById("dialog");
 const said = document.getElementById("said");
 
-document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
+// Settled: htmx takes the form's keys and clicks by now.
+document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
   if (detail.target === dialog && !dialog.open) dialog.showModal();
   if (detail.target !== said) return;
   if (dialog.open) dialog.close();
