@@ -1,5 +1,6 @@
-"""A service with some instances, for the tests of its reset page."""
+"""A service with some instances, for the tests of its pages."""
 
+from collections.abc import Collection
 from typing import Any
 
 import httpx
@@ -34,6 +35,12 @@ class Instances:
         outcomes = [{"instance_id": instance_id, "outcome": "failure", "kind": "websocket"}] * times
         self._post("/v1/outcomes", {"outcomes": outcomes})
 
+    def fail_each(self, instance_ids: Collection[str]) -> None:
+        """Report one failure of each."""
+        failure = {"outcome": "failure", "kind": "websocket"}
+        outcomes = [{"instance_id": name, **failure} for name in instance_ids]
+        self._post("/v1/outcomes", {"outcomes": outcomes})
+
     def open(self, instance_id: str) -> str:
         """Open an instance's breaker by 15 failures; return its id."""
         self.fail(instance_id, 15)
@@ -47,11 +54,22 @@ class Instances:
         )
         return instance_id
 
+    def reset(self, instance_id: str) -> None:
+        self._post(f"/v1/instances/{instance_id}/reset", {})
+
+    def trip(self, instance_id: str, reason: str) -> None:
+        self._post(f"/v1/instances/{instance_id}/trip", {"reason": reason})
+
     def state(self, instance_id: str) -> str:
         return str(self._get(f"/v1/instances/{instance_id}")["state"])
 
     def failures(self, instance_id: str) -> int:
         return int(self._get(f"/v1/instances/{instance_id}")["failures"])
+
+    def history(self, instance_id: str) -> list[str]:
+        """The actions in the instance's audit trail, newest first."""
+        found = self._get(f"/v1/instances/{instance_id}/history")
+        return [entry["action"] for entry in found["transitions"]]
 
     def resets(self, instance_id: str) -> list[dict[str, Any]]:
         """The resets in the instance's audit trail, newest first."""

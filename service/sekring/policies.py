@@ -5,13 +5,14 @@ import asyncio
 import msgspec
 from msgspec import UNSET, Struct
 
-from sekring.errors import InvalidInput, StoreUnavailable
+from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Origin
-from sekring.policy import Policy, PolicyPatch, Source, apply, merge, sources
+from sekring.policy import Policy, PolicyPatch, Source, apply, merge, overlay, sources
 from sekring.store.contract import OverrideRequest, PolicyRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.scripts import Scripts
+from sekring.wire import PolicyAnswer
 
 __all__ = ["Policies", "PolicyInForce"]
 
@@ -26,6 +27,12 @@ class PolicyInForce(Struct, frozen=True):
     patch: PolicyPatch
     sources: dict[str, Source]
     version: int
+
+    def answer(self) -> PolicyAnswer:
+        """Return it as the API shows it."""
+        return PolicyAnswer(
+            policy=self.policy, set=self.patch, sources=self.sources, version=self.version
+        )
 
 
 class Policies:
@@ -48,10 +55,35 @@ class Policies:
 
     async def instance(self, instance_id: str) -> PolicyInForce:
         """Return the policy in force for one instance."""
-        fleet, own = await asyncio.gather(
-            self._reads.fleet_policy(), self._reads.override(instance_id)
-        )
+        fleet, own = await self._both(instance_id)
         return _in_force(fleet, own, for_instance=True)
+
+    async def fleet_with(
+        self, patch: PolicyPatch, *, whole: bool = False
+    ) -> tuple[PolicyPatch, PolicyPatch]:
+        """Return what is set for the fleet, and what would be with `patch`; changes nothing.
+
+        A `whole` one is all that would be set.
+
+        Raises:
+            InvalidInput: as from `change_fleet`.
+        """
+        stored = await self._reads.fleet_policy()
+        return stored.patch, _fleet_with(StoredPolicy() if whole else stored, patch).patch
+
+    async def instance_with(
+        self, instance_id: str, patch: PolicyPatch, *, whole: bool = False
+    ) -> tuple[Policy, Policy]:
+        """Return the policy in force for an instance, and what it would be with `patch`.
+
+        A `whole` one is all that the instance would have of its own. Changes nothing.
+
+        Raises:
+            InvalidInput: as from `change_instance`.
+        """
+        fleet, own = await self._both(instance_id)
+        changed = _own_with(fleet, StoredPolicy() if whole else own, patch)
+        return overlay(fleet.patch, own.patch), overlay(fleet.patch, changed.patch)
 
     async def change_fleet(self, patch: PolicyPatch, origin: Origin) -> PolicyInForce:
         """Lay `patch` over the fleet's policy.
@@ -60,13 +92,27 @@ class Policies:
             InvalidInput: the resulting policy contradicts itself; names the field.
         """
         for _ in range(_TRIES):
-            stored = await self._reads.fleet_policy()
-            changed = _next_version(stored, patch)
-            apply(changed.patch)
+            changed = _fleet_with(await self._reads.fleet_policy(), patch)
             if await self._store(0, changed, origin, first=True):
                 await self.spread(changed)
                 return _in_force(changed, StoredPolicy())
         raise _contended()
+
+    async def replace_fleet(
+        self, patch: PolicyPatch, version: int, origin: Origin
+    ) -> PolicyInForce:
+        """Have `patch` be all that is set for the fleet, in place of a `version` that was read.
+
+        Raises:
+            InvalidInput: as from `change_fleet`.
+            Refused: another version is there by now.
+        """
+        changed = _fleet_with(StoredPolicy(version), patch)
+        stored = await self._reads.fleet_policy()
+        if stored.version != version or not await self._store(0, changed, origin, first=True):
+            raise _outdated()
+        await self.spread(changed)
+        return _in_force(changed, StoredPolicy())
 
     async def drop_fleet(self, origin: Origin) -> PolicyInForce:
         """Remove everything that was set for the fleet, so that the defaults are in force."""
@@ -87,17 +133,9 @@ class Policies:
             InvalidInput: the resulting policy contradicts itself, or `patch` has what only the
                 fleet's policy may have; names the field.
         """
-        if patch.fleet_guard is not UNSET:
-            raise InvalidInput(
-                "fleet_guard is the fleet's alone: set it in the fleet's policy (PUT /v1/policy).",
-                "fleet_guard",
-            )
         for _ in range(_TRIES):
-            fleet, own = await asyncio.gather(
-                self._reads.fleet_policy(), self._reads.override(instance_id)
-            )
-            changed = _next_version(own, patch)
-            apply(fleet.patch, changed.patch)
+            fleet, own = await self._both(instance_id)
+            changed = _own_with(fleet, own, patch)
             request = OverrideRequest(
                 instance_id=instance_id,
                 policy=msgspec.json.encode(changed).decode(),
@@ -107,6 +145,30 @@ class Policies:
             if await self._scripts.set_override(request):
                 return _in_force(fleet, changed, for_instance=True)
         raise _contended()
+
+    async def replace_instance(
+        self, instance_id: str, patch: PolicyPatch, version: int, origin: Origin
+    ) -> PolicyInForce:
+        """Have `patch` be all that the instance has of its own, in place of a `version` read.
+
+        With an empty one it has nothing of its own any more.
+
+        Raises:
+            InvalidInput: as from `change_instance`.
+            Refused: another version is there by now.
+        """
+        fleet = await self._reads.fleet_policy()
+        changed = _own_with(fleet, StoredPolicy(version), patch)
+        nothing = patch == PolicyPatch()
+        request = OverrideRequest(
+            instance_id=instance_id,
+            policy=None if nothing else msgspec.json.encode(changed).decode(),
+            version=version,
+            origin=origin,
+        )
+        if not await self._scripts.set_override(request):
+            raise _outdated()
+        return _in_force(fleet, StoredPolicy() if nothing else changed, for_instance=True)
 
     async def drop_instance(self, instance_id: str, origin: Origin) -> PolicyInForce:
         """Remove the instance's own policy, so that the fleet's is in force again."""
@@ -122,6 +184,9 @@ class Policies:
         """Give every other partition the fleet's policy, unless it has that version already."""
         others = range(1, self._keyspace.partitions)
         await asyncio.gather(*(self._store(number, stored, None) for number in others))
+
+    async def _both(self, instance_id: str) -> tuple[StoredPolicy, StoredPolicy]:
+        return await asyncio.gather(self._reads.fleet_policy(), self._reads.override(instance_id))
 
     async def _store(
         self, partition: int, stored: StoredPolicy, origin: Origin | None, *, first: bool = False
@@ -140,16 +205,38 @@ def _next_version(stored: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
     return StoredPolicy(stored.version + 1, merged)
 
 
+def _fleet_with(stored: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
+    changed = _next_version(stored, patch)
+    apply(changed.patch)
+    return changed
+
+
+def _own_with(fleet: StoredPolicy, own: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
+    if patch.fleet_guard is not UNSET:
+        raise InvalidInput(
+            "fleet_guard is the fleet's alone: set it in the fleet's policy (PUT /v1/policy).",
+            "fleet_guard",
+        )
+    changed = _next_version(own, patch)
+    apply(fleet.patch, changed.patch)
+    return changed
+
+
 def _in_force(
     fleet: StoredPolicy, own: StoredPolicy, *, for_instance: bool = False
 ) -> PolicyInForce:
     here = own if for_instance else fleet
     return PolicyInForce(
-        policy=apply(fleet.patch, own.patch),
+        # What was set for the fleet later may contradict what an instance has.
+        policy=overlay(fleet.patch, own.patch),
         patch=here.patch,
         sources=sources(fleet.patch, own.patch),
         version=here.version,
     )
+
+
+def _outdated() -> Refused:
+    return Refused("The policy was changed meanwhile: read it again.", "outdated")
 
 
 def _contended() -> StoreUnavailable:

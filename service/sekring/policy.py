@@ -20,6 +20,7 @@ __all__ = [
     "apply",
     "flat",
     "merge",
+    "overlay",
     "sources",
 ]
 
@@ -224,7 +225,15 @@ def apply(*patches: PolicyPatch) -> Policy:
     Raises:
         InvalidInput: two fields contradict each other; names the one to change.
     """
-    return _checked(msgspec.convert(merge(*patches), Policy))
+    return _checked(overlay(*patches))
+
+
+def overlay(*patches: PolicyPatch) -> Policy:
+    """Do as `apply`, and as the scripts do: without looking for contradictions.
+
+    An instance's own policy may contradict what was set for the fleet later.
+    """
+    return msgspec.convert(merge(*patches), Policy)
 
 
 def merge(*patches: PolicyPatch) -> dict[str, Any]:
@@ -253,7 +262,7 @@ def sources(fleet: PolicyPatch, instance: PolicyPatch) -> dict[str, Source]:
     own, shared = flat(instance), flat(fleet)
     return {
         name: "instance" if name in own else "global" if name in shared else "default"
-        for name in flat(apply(fleet, instance))
+        for name in flat(overlay(fleet, instance))
     }
 
 

@@ -1,7 +1,8 @@
-"""A real Chromium, and a web site that is not ours."""
+"""A real Chromium, a service with and one without tokens, and a web site that is not ours."""
 
 import http.server
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browsing import Faults
+from tests.conftest import check_keys
+from tests.resetting import OPERATOR, VIEWER, Instances, inline
+from tests.servers import RedisServer
+from tests.serving import ServiceProcess
 
 #: The names under which systems have it.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -101,3 +108,45 @@ def other_site() -> Iterator[OtherSite]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+        check_keys(server)
+
+
+@pytest.fixture(scope="module")
+def service(redis: RedisServer) -> Iterator[ServiceProcess]:
+    """Without tokens; its log has a line for each request."""
+    with ServiceProcess(redis.url, log_level="debug", log_format="json") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def guarded(redis: RedisServer) -> Iterator[ServiceProcess]:
+    """Another replica, which asks for a token."""
+    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER)) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def instances(service: ServiceProcess) -> Iterator[Instances]:
+    instances = Instances(service)
+    yield instances
+    instances.close()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """An instance of the test's own."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:100].strip("-")
+
+
+@pytest.fixture
+def faults(page: Page) -> Iterator[Faults]:
+    """What the browser complains about on the tab; must be nothing in the end."""
+    faults = Faults(page)
+    yield faults
+    assert not faults.found

@@ -2,50 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.conftest import check_keys
-from tests.resetting import OPERATOR, VIEWER, Instances, inline
-from tests.servers import RedisServer, wait_until
+from tests.browsing import log_in
+from tests.resetting import OPERATOR, VIEWER, Instances
+from tests.servers import wait_until
 from tests.serving import ServiceProcess
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
-
-
-@pytest.fixture(scope="module")
-def service(redis: RedisServer) -> Iterator[ServiceProcess]:
-    """Without tokens; its log has a line for each request."""
-    with ServiceProcess(redis.url, log_level="debug", log_format="json") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def guarded(redis: RedisServer) -> Iterator[ServiceProcess]:
-    """Another replica, which asks for a token."""
-    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER)) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def instances(service: ServiceProcess) -> Iterator[Instances]:
-    instances = Instances(service)
-    yield instances
-    instances.close()
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """An instance of the test's own."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:100].strip("-")
 
 
 def address(service: ServiceProcess, instance_id: str) -> str:
@@ -339,11 +304,6 @@ def test_a_ban_in_force_is_shown_and_not_reset(
 
 
 # ---------------------------------------------------------------------------------- a login
-
-
-def log_in(page: Page, token: str) -> None:
-    page.get_by_label("API token").fill(token)
-    page.get_by_role("button", name="Log in").click()
 
 
 def test_a_login_leads_back_to_the_page_which_does_not_reset_by_itself(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sekring.http.language import read_words
+from sekring.console.language import read_words
 from sekring.taxonomy import Kind
 
 WORDS = read_words()

@@ -1,5 +1,6 @@
 """The composition root: everything that a replica consists of is put together here."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -14,12 +15,25 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from sekring import __version__
+from sekring.console.actions import Actions
+from sekring.console.assets import AssetBook, AssetRoutes
+from sekring.console.errorpages import answer_reader
+from sekring.console.fleet import FleetPage
+from sekring.console.holds import Holds
+from sekring.console.instance import InstancePage
+from sekring.console.live import Live
+from sekring.console.login import Login
+from sekring.console.policy import FleetPolicy, InstancePolicy
+from sekring.console.pulse import Pulse
+from sekring.console.reset import Reset
+from sekring.console.resets import Resets
+from sekring.console.views import Views
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
 from sekring.http.errands import ErrandRoutes
-from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
+from sekring.http.failures import FailureRoutes
 from sekring.http.gateways import GatewayRoutes
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
@@ -28,14 +42,11 @@ from sekring.http.instances import Instances, Operations
 from sekring.http.leases import LeaseRoutes
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
 from sekring.http.linking import LinkingRoutes
-from sekring.http.login import Login
 from sekring.http.messaging import MessagingRoutes
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
-from sekring.http.reset import Reset
 from sekring.http.runtime import Runtime
 from sekring.http.sessions import SessionRoutes
-from sekring.http.views import Assets, Views
 from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
 from sekring.telemetry import configure_logging
@@ -51,12 +62,18 @@ def create_app(settings: Settings) -> Litestar:
             the tokens cannot be read.
     """
     runtime = Runtime(settings)
-    views = Views()
+    assets = AssetBook()
+    views = Views(assets)
+    pulse = Pulse(runtime.feed)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with runtime.running():
-            yield
+            beating = asyncio.create_task(pulse.run())
+            try:
+                yield
+            finally:
+                beating.cancel()
 
     app = Litestar(
         route_handlers=[
@@ -66,6 +83,7 @@ def create_app(settings: Settings) -> Litestar:
             Instances,
             Operations,
             PolicyRoutes,
+            FailureRoutes,
             Builds,
             Events,
             WebhookRoutes,
@@ -77,12 +95,22 @@ def create_app(settings: Settings) -> Litestar:
             LinkingRoutes,
             MessagingRoutes,
             Probes,
+            FleetPage,
+            Actions,
+            Holds,
+            InstancePage,
+            FleetPolicy,
+            InstancePolicy,
+            Resets,
+            Live,
             Login,
-            Assets,
+            AssetRoutes,
         ],
         dependencies={
             "runtime": Provide(lambda: runtime, sync_to_thread=False),
             "views": Provide(lambda: views, sync_to_thread=False),
+            "assets": Provide(lambda: assets, sync_to_thread=False),
+            "pulse": Provide(lambda: pulse, sync_to_thread=False),
         },
         guards=[authorize],
         middleware=[Limits(settings.request_timeout_ms)],

@@ -35,7 +35,8 @@ def user_chose_the_address(connection: _Connection) -> bool:
     """Tell whether the user himself opened this address: typed it, or took a bookmark.
 
     Not a link on some page, no image, frame or script, and nothing that the browser does ahead of
-    its user. A reload, and the way back in the history, look the same; see `sekring.http.pages`.
+    its user. A reload, and the way back in the history, look the same; see
+    `sekring.console.resetpage`.
     """
     headers = connection.headers
     return (

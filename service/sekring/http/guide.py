@@ -16,7 +16,7 @@ __all__ = ["Guide"]
 
 
 class Guide(Controller):
-    """`GET /reset-circuit-breaker/{id}`, the guide's "via browser", is in `sekring.http.pages`."""
+    """`/reset-circuit-breaker/{id}`, the guide's "via browser", is in `sekring.console.reset`."""
 
     tags = ["guide"]
     opt = {GUIDE: True, NEEDS: Permission.READ}

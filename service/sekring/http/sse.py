@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -13,6 +14,8 @@ __all__ = ["EventStream", "comment", "frame"]
 
 #: How long a frame under way may take when the stream is to end, in seconds.
 _LAST_FRAME_S = 0.5
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -29,7 +32,8 @@ def frame(event: str | None, data: bytes | None, event_id: str | None) -> bytes:
     if event is not None:
         lines.append(b"event: " + event.encode())
     if data is not None:
-        lines.append(b"data: " + data)
+        # Whatever ends a line there would end the field: a browser puts a newline for each.
+        lines += [b"data: " + line for line in _LINE_END.split(data)]
     return b"\n".join(lines) + b"\n\n" if lines else b""
 
 

@@ -12,11 +12,19 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.failures import (
+    FailuresAnswer,
+    Minute,
+    PreviewAnswer,
+    PreviewChange,
+    PreviewSide,
+)
 from sekring.wire.fields import FeedName
 from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
     ResetAnswer,
     ResetBody,
@@ -81,6 +89,7 @@ __all__ = [
     "ErrandOutcome",
     "ErrandsAnswer",
     "ErrandsBody",
+    "FailuresAnswer",
     "FeedName",
     "ForceAnswer",
     "ForceBody",
@@ -90,10 +99,12 @@ __all__ = [
     "GuardAnswer",
     "GuardResetBody",
     "HeldLease",
+    "InstanceDetail",
     "InstancePage",
     "Lease",
     "MessageBody",
     "MessageSent",
+    "Minute",
     "Outcome",
     "OutcomeBody",
     "OutcomeTaken",
@@ -103,6 +114,9 @@ __all__ = [
     "PhaseAnswer",
     "PhaseBody",
     "PolicyAnswer",
+    "PreviewAnswer",
+    "PreviewChange",
+    "PreviewSide",
     "Problem",
     "QrBody",
     "RefusedBuildItem",
