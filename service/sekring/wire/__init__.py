@@ -12,6 +12,7 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.events import AliveNotice
 from sekring.wire.fields import FeedName
 from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
@@ -67,6 +68,7 @@ from sekring.wire.webhooks import (
 )
 
 __all__ = [
+    "AliveNotice",
     "AttemptBody",
     "Batch",
     "BatchAnswer",
