@@ -124,7 +124,8 @@ class Breaker:
             try:
                 async with self._writing(name):
                     self._check_together(name)
-                    return await self._scripts.permit(request)
+                    sent_ms = self._replica.sent_ms(name)
+                    return await self._scripts.permit(structs.replace(request, sent_ms=sent_ms))
             except StoreUnavailable:
                 pass
         return self._degraded.register(request)

@@ -39,6 +39,7 @@ class PermitRequest(Request, frozen=True, kw_only=True):
     build: str | None = None
     epoch: int | None = None
     age_ms: int = 0
+    sent_ms: int | None = None
     random: float = msgspec.field(default_factory=random.random)
     origin: Origin | None = None
 
