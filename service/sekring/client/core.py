@@ -18,7 +18,7 @@ from sekring.client.reach import Reach
 from sekring.client.record import Record
 from sekring.client.reports import Reports
 from sekring.client.view import View
-from sekring.errors import NotAllowed, NotAuthenticated, SekringError, ServiceUnavailable
+from sekring.errors import NotAllowed, NotAuthenticated, ServiceUnavailable
 from sekring.model import REFUSING, Admission
 from sekring.wire import AttemptBody, BatchItem
 
@@ -48,8 +48,6 @@ class Core:
         self.closed = False
         self._client: AsyncClient | None = None
         self._body = AttemptBody(gateway=options.gateway, build=options.build)
-        #: The service has refused the token, and never anything else was heard of it.
-        self._denied: SekringError | None = None
         forked = weakref.WeakMethod(self._fork)
         os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
 
@@ -65,8 +63,7 @@ class Core:
     def admit(self, record: Record) -> Admission | None:
         """Decide if that can be done here; `None` means `ask`."""
         self.start()
-        if self._denied and not self.view.epoch:
-            raise self._denied
+        self._check_denied()
         return self.decisions.admit(record, alone=self.reach.away)
 
     def report(self, item: BatchItem, attempt_id: str | None) -> None:
@@ -101,10 +98,7 @@ class Core:
                 if record.unsent:
                     await self.reports.settled()  # it is to know what was before
                 admission = await self._there().permit(record.instance_id, self._body)
-        except (TimeoutError, ServiceUnavailable) as error:
-            return self._alone(record, error)
-        except (NotAuthenticated, NotAllowed) as error:
-            self._deny(error)
+        except (TimeoutError, ServiceUnavailable, NotAuthenticated, NotAllowed) as error:
             return self._alone(record, error)
         self.decisions.learn_answer(record, admission)
         return admission
@@ -126,14 +120,12 @@ class Core:
             NotAuthenticated, NotAllowed: the service refuses the token.
         """
         while not self.view.is_current():
-            if self._denied:
-                raise self._denied
+            self._check_denied()
             await asyncio.sleep(0.01)
 
     def _alone(self, record: Record, error: Exception) -> Admission:
         self.reach.missed(error)
-        if self._denied and not self.view.epoch:
-            raise self._denied
+        self._check_denied()
         admission = self.decisions.admit(record, alone=True)
         assert admission is not None  # noqa: S101 - alone, it always decides
         return admission
@@ -183,8 +175,10 @@ class Core:
             raise ServiceUnavailable("The client is closed.")
         return self._client
 
-    def _deny(self, error: SekringError) -> None:
-        self._denied = error
+    def _check_denied(self) -> None:
+        """Raise what the service says to a token with which nothing was ever done."""
+        if self.reach.denied and not self.view.epoch:
+            raise self.reach.denied
 
     def _wake(self, callback: Callable[[], object]) -> None:
         self.background.call_soon(callback)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from sekring.client.view import View
+from sekring.errors import NotAllowed, NotAuthenticated, SekringError
 
 __all__ = ["Reach"]
 
@@ -22,6 +23,8 @@ class Reach:
         self._url = url
         self._behind = behind
         self.away = False
+        #: Why it lets us do nothing, if that is the reason.
+        self.denied: SekringError | None = None
 
     def missed(self, error: Exception) -> None:
         """Take note of a call that was not answered."""
@@ -32,6 +35,7 @@ class Reach:
                 error,
             )
         self.away = True
+        self.denied = error if isinstance(error, NotAuthenticated | NotAllowed) else None
         self._view.set_alone(alone=True)
 
     def answered(self) -> None:
@@ -39,4 +43,5 @@ class Reach:
         if self.away and not self._behind():
             _log.warning("the breaker service at %s is back", self._url)
             self.away = False
+            self.denied = None
             self._view.set_alone(alone=False)
