@@ -20,7 +20,7 @@
 --         made_epoch  said again, since Redis may have lost it: the epoch under which it was then
 --         origin      {actor, reason, source, trace_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of Forced (sekring/store/contract.py)
+-- Returns msgpack: the fields of Forced (sekring/requests.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry

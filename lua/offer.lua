@@ -22,7 +22,7 @@
 --         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
 --         origin      {actor, reason, source, trace_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of Forced (sekring/store/contract.py)
+-- Returns msgpack: the fields of Forced (sekring/requests.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry

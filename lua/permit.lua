@@ -21,6 +21,7 @@
 --         build    the gateway's build, if it said so
 --         epoch    of an attempt that a replica has permitted: its view's; not registered if it is late
 --         age_ms   how long ago that was
+--         sent_ms  when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random   0 to 1, for the jitter
 --         origin   {actor, reason, source, trace_id}
 --         now_ms   tests only
@@ -88,7 +89,7 @@ if s.attempt ~= request.token then
   s.attempts = s.attempts + 1
   s.attempt = request.token
 end
-local at = now - (request.age_ms or 0)
+local at = happened_at(now)
 if at >= s.connection_ms then
   connect('connecting', at)
   s.attempt_until_ms = at + policy.probe_ttl_ms

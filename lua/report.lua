@@ -41,14 +41,10 @@ local writing = true
 local COOLDOWN_JITTER = 0.1
 local BAN_JITTER = 0.05
 local BAN_JITTER_MAX_MS = 600000
--- What is under way for longer than this was held up.
-local ON_THE_WAY_MS = 100
 local CONFLICT_MIN_MS, CONFLICT_MAX_MS = 30000, 90000
 
 local random = request.random or 0
-local at = now - (request.age_ms or 0)
--- A report that was held up on the way is older than it says, and perhaps older than a reset.
-if request.sent_ms and now - request.sent_ms > ON_THE_WAY_MS then at = at - (now - request.sent_ms) end
+local at = happened_at(now)
 
 local function answer(why, tripped)
   save()

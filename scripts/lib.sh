@@ -71,7 +71,7 @@ make_venv() {
     local wanted=$1 python pip
     local enough=("$wanted" test) # whoever has the test packages has the others too
     local target="${root}[gateway]"
-    [[ $wanted == test ]] && target="${root}[gateway,test]"
+    [[ $wanted == test ]] && target="${root}[gateway,loadtest,test]"
 
     is_ready "${enough[@]}" && return 0
     python=$(find_python)

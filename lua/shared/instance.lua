@@ -74,6 +74,7 @@ local function record(action, before, at)
   local entry = audit_entry({
     instance_id = request.instance_id, action = action, at_ms = at,
     before = before, after = s.state, epoch = s.epoch, cause = s.cause,
+    until_ms = s.until_ms > 0 and s.until_ms or nil,
   }, origin)
   append_event(EVENTS, entry)
   append_history(HISTORY, entry)

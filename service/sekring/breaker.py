@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from sekring.degraded import Degraded
 from sekring.errors import InvalidInput, Refused, StoreUnavailable
 from sekring.model import Admission, Origin, Snapshot, State, Transition, Verdict
-from sekring.outcomes import report_request
+from sekring.outcomes import attempt_request, report_request
 from sekring.pledges import Pledges, trip_again
 from sekring.policy import Policy
 from sekring.registrar import Registrar
@@ -28,7 +28,7 @@ from sekring.store.contract import (
 )
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
-from sekring.wire import OutcomeBody
+from sekring.wire import BatchItem, OutcomeBody
 
 __all__ = ["Breaker", "Status"]
 
@@ -111,6 +111,24 @@ class Breaker:
                 return await self._scripts.permit(request)
         except StoreUnavailable:
             return self._degraded.permit(request)
+
+    async def register(self, item: BatchItem, origin: Origin) -> Admission:
+        """Take note of an attempt that a gateway's own view has permitted.
+
+        Raises:
+            InvalidInput: `item` is no attempt; names the field.
+        """
+        request = attempt_request(item, origin)
+        name = request.instance_id
+        if not self._degraded.decides(name):
+            try:
+                async with self._writing(name):
+                    self._check_together(name)
+                    sent_ms = self._replica.sent_ms(name)
+                    return await self._scripts.permit(structs.replace(request, sent_ms=sent_ms))
+            except StoreUnavailable:
+                pass
+        return self._degraded.register(request)
 
     async def report(self, instance_id: str, body: OutcomeBody, origin: Origin) -> Verdict:
         """Take the outcome of an attempt, or the end of a live connection.

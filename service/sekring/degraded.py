@@ -103,12 +103,13 @@ class Degraded:
         self._settle(held)
         return structs.replace(admission, degraded=True)
 
-    def register(self, request: PermitRequest) -> None:
-        """Take note of an attempt that the view has permitted, and Redis did not take."""
+    def register(self, request: PermitRequest) -> Admission:
+        """Take note of an attempt that a view has permitted, and Redis did not take."""
         held = self._hold(request.instance_id)
-        held.instance.permit(request, self._clock(request.instance_id), None)
+        admission = held.instance.permit(request, self._clock(request.instance_id), None)
         self._replay.keep(request)
         self._settle(held)
+        return structs.replace(admission, degraded=True)
 
     def report(self, request: ReportRequest) -> Verdict:
         """Take how an attempt, or a live connection, ended."""

@@ -9,6 +9,7 @@
     ├── NotFound              what the caller named is not there
     ├── Refused               a rule forbids it now (a ban in force, a bound reached)
     ├── BreakerRefuses        an instance's breaker lets it not connect now
+    │   └── Open              the same, as a guard of the client raises it
     ├── TimedOut              what was waited for did not come in time
     ├── GatewayFailed         the gateway that owns a session could not do what it was asked
     ├── SealBroken            it was stored under another seal key than this replica has
@@ -41,6 +42,7 @@ __all__ = [
     "NotAllowed",
     "NotAuthenticated",
     "NotFound",
+    "Open",
     "Refused",
     "SealBroken",
     "SekringError",
@@ -99,6 +101,31 @@ class BreakerRefuses(SekringError):
         super().__init__(message)
         self.cause = cause
         self.retry_after_ms = retry_after_ms
+
+
+class Open(BreakerRefuses):
+    """What a guard raises in place of an attempt that the breaker refuses.
+
+    `retry_after` is in seconds, `None` where only a person can help. `degraded`: the service was
+    away, and the client has decided by what it knew and the policy.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        instance_id: str,
+        state: str,
+        cause: str | None,
+        retry_after_ms: int | None,
+        degraded: bool,
+    ) -> None:
+        """Say it in words, and what a program goes by."""
+        super().__init__(message, cause, retry_after_ms)
+        self.instance_id = instance_id
+        self.state = state
+        self.retry_after = None if retry_after_ms is None else retry_after_ms / 1000
+        self.degraded = degraded
 
 
 class TimedOut(SekringError):

@@ -8,7 +8,9 @@ one whose server is away holds up no other, and goes on where it was.
 
 import asyncio
 import contextlib
+import math
 import random
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -19,7 +21,7 @@ from sekring.cursor import Cursor, Place
 from sekring.errors import StoreUnavailable
 from sekring.store.streams import Event, Page, Streams
 
-__all__ = ["Batch", "Feed", "Gap", "Listener", "Watch"]
+__all__ = ["Batch", "Feed", "Gap", "Listener", "Proof", "Watch"]
 
 #: How often each partition is looked at without being told that there is news, in seconds.
 _POLL_S = 1.0
@@ -53,6 +55,14 @@ class Batch(Struct, frozen=True):
     events: list[Event]
     #: With these, everything up to the end of this time was handed out, of every partition.
     base_ms: int
+
+
+class Proof(Struct, frozen=True):
+    """Up to when everything that happened was handed out, of every partition."""
+
+    #: By this process's monotonic clock, in seconds, and by Redis' (the one most behind), in ms.
+    at_s: float
+    redis_ms: int
 
 
 class Listener(Protocol):
@@ -104,6 +114,8 @@ class _Lane:
         self.ordinal: int | None = None
         #: The server's clock when everything was read for the last time.
         self.read_ms = read_ms
+        #: When that reading was asked for, by this process's monotonic clock.
+        self.asked_s = -math.inf
         self.task: asyncio.Task[None] | None = None
         self.again = False
 
@@ -173,6 +185,13 @@ class Feed:
         """Return a time up to whose end everything was handed out, of every partition."""
         return min((lane.read_ms for lane in self._lanes), default=0) - _SLACK_MS
 
+    def proof(self) -> Proof | None:
+        """Return up to when everything was handed out; `None`: not every partition was read yet."""
+        at_s = min((lane.asked_s for lane in self._lanes), default=-math.inf)
+        if math.isinf(at_s):
+            return None
+        return Proof(at_s, min(lane.read_ms for lane in self._lanes))
+
     async def run(self) -> None:
         """Read until cancelled; an unreachable Redis is tried again."""
         loop = asyncio.get_running_loop()
@@ -241,8 +260,11 @@ class Feed:
         try:
             while True:
                 lane.again = False
+                asked_s = time.monotonic()
                 page = await self.streams.page(partition, lane.place, _PAGE)
                 self._take(lane, page)
+                if page.complete:
+                    lane.asked_s = asked_s
                 if page.complete and not lane.again:
                     break
             self._away.discard(partition)

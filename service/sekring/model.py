@@ -221,6 +221,8 @@ class Transition(Struct, frozen=True, kw_only=True):
     after: str = ""
     epoch: int = 0
     cause: str = ""
+    #: When the state that it leads to ends by itself; `None`: never, or it is closed.
+    until_ms: int | None = None
     actor: str = ""
     reason: str = ""
     source: str = ""

@@ -1,4 +1,4 @@
-"""Outcomes as gateways send them: checked, classified, and put as the script takes them."""
+"""What gateways send: checked, classified, and put as the breaker takes it."""
 
 import re
 import secrets
@@ -8,11 +8,11 @@ from msgspec import structs
 
 from sekring.errors import InvalidInput
 from sekring.model import Origin
-from sekring.store.contract import ReportRequest
+from sekring.requests import PermitRequest, ReportRequest
 from sekring.taxonomy import EFFECTS, Effect, Kind, ban_expires_in_ms, classify
-from sekring.wire import OutcomeBody
+from sekring.wire import BatchItem, OutcomeBody
 
-__all__ = ["report_request"]
+__all__ = ["attempt_request", "report_request"]
 
 #: How long a temporary ban of unknown length is taken to last: a day, the shortest that WhatsApp
 #: is known to name for repeated offences.
@@ -22,7 +22,33 @@ _UNKNOWN_BAN_MS = 86_400_000
 _DETAIL_KEPT = 300
 
 #: An attempt's id is the epoch, in hex, under which it was permitted, and 8 random characters.
-_ATTEMPT_EPOCH = re.compile(r"([0-9a-f]{1,12})-[A-Za-z0-9_-]{8}")
+_ATTEMPT = re.compile(r"([0-9a-f]{1,12})-([A-Za-z0-9_-]{8})")
+
+
+def attempt_request(item: BatchItem, origin: Origin) -> PermitRequest:
+    """Return what the script is told of an attempt that the gateway's own view has permitted.
+
+    Raises:
+        InvalidInput: `item` names no attempt, or says how one ended; names the field.
+    """
+    match = _ATTEMPT.fullmatch(item.attempt_id or "")
+    if match is None:
+        raise InvalidInput(
+            "attempt_id is missing or not of the form EPOCH-TOKEN: the epoch in hex and 8"
+            " characters of A-Z a-z 0-9 _ -, as the service itself makes them.",
+            "attempt_id",
+        )
+    for field in ("kind", "protocol", "code", "detail", "ban_expires_in_ms", "ban_expire"):
+        if getattr(item, field) is not None:
+            raise InvalidInput(f"{field} goes with the outcome failure only.", field)
+    return PermitRequest(
+        instance_id=item.instance_id,
+        token=match[2],
+        epoch=int(match[1], 16),
+        build=item.build,
+        age_ms=item.age_ms,
+        origin=origin,
+    )
 
 
 def report_request(instance_id: str, body: OutcomeBody, origin: Origin) -> ReportRequest:
@@ -83,5 +109,5 @@ def _ban_ms(kind: Kind, body: OutcomeBody) -> int | None:
 
 
 def _epoch_in(attempt_id: str | None) -> int | None:
-    match = _ATTEMPT_EPOCH.fullmatch(attempt_id) if attempt_id else None
+    match = _ATTEMPT.fullmatch(attempt_id) if attempt_id else None
     return int(match[1], 16) if match else None

@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from sekring.breaker import Breaker, Status
-from sekring.guard import Guard
+from sekring.fleetguard import Guard
 from sekring.model import Admission, Origin, State
 
 __all__ = ["PacedPermits"]

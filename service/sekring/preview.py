@@ -22,10 +22,10 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from sekring.local.rehearsal import Rehearsal, cannot_trip
 from sekring.past import Past
 from sekring.policies import Policies
 from sekring.policy import Policy, PolicyPatch, overlay
+from sekring.rehearsal import Rehearsal, cannot_trip
 from sekring.slices import Slices
 from sekring.store.reads import Reads
 from sekring.store.records import HOUR_MS, Record, Records

@@ -29,7 +29,7 @@ class Registrar:
         scripts: Scripts,
         *,
         registered: Callable[[str], None],
-        failed: Callable[[PermitRequest], None],
+        failed: Callable[[PermitRequest], object],
     ) -> None:
         """Tell `registered` of each instance; leave what Redis did not take to `failed`."""
         self._scripts = scripts

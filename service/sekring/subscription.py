@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from sekring.cursor import Cursor
 from sekring.errors import StoreUnavailable
-from sekring.feed import Batch, Feed, Gap
+from sekring.feed import Batch, Feed, Gap, Proof
 from sekring.model import Filter
 from sekring.store.streams import Event, Page
 
@@ -86,6 +86,12 @@ class Subscription:
         if self._live and not self._news:
             self._cursor.rebase(self._feed.base_ms())
         return self._cursor.encode()
+
+    def proof(self) -> Proof | None:
+        """Return up to when the reader knows everything; `None` where that is not known now."""
+        if not self._live or self._news or self._putting or not self._messages.empty():
+            return None
+        return self._feed.proof()
 
     # ---------------------------------------------------------------- what the feed calls
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import structlog
 
 from sekring.errors import SekringError
-from sekring.guard import Guard
+from sekring.fleetguard import Guard
 from sekring.model import FleetTotals
 from sekring.policies import Policies
 from sekring.replica import Replica

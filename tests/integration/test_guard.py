@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from loadtest.virtual import NOW_MS, AtTime, together
-from sekring.guard import Guard
+from sekring.fleetguard import Guard
 from sekring.http.decisions import Decisions
 from sekring.model import Admission, FleetTotals, GuardState, Origin, State
 from sekring.policies import Policies

@@ -19,7 +19,7 @@ import pytest
 import redis
 from msgspec import structs
 
-from sekring.guard import Guard
+from sekring.fleetguard import Guard
 from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sekring.guard import LocalBucket
+from sekring.fleetguard import LocalBucket
 
 
 def taken(bucket: LocalBucket, moments: range) -> int:

@@ -80,6 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.REFUSED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "sekring":
+            raise
+        # The client alone was installed.
+        print(
+            f"sekring: {error.name} is missing: this installation has the client alone. For the"
+            " command: pip install 'sekring[service]'",
+            file=sys.stderr,
+        )
+        return Exit.USAGE
     return code
 
 

@@ -1,6 +1,7 @@
-"""The API of the breaker service as coroutines: attempts, outcomes, leases, errands."""
+"""The API of the breaker service as coroutines: attempts, outcomes, reads, leases, errands."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -10,13 +11,14 @@ from msgspec import Struct
 
 from sekring import __version__
 from sekring.client.transport import Transport
-from sekring.model import Admission, Verdict
+from sekring.model import Admission, Snapshot, State, Verdict
 from sekring.wire import (
     AttemptBody,
     Batch,
     BatchAnswer,
     BatchItem,
     BatchResult,
+    BuildList,
     ClaimAnswer,
     ClaimBody,
     Errand,
@@ -25,10 +27,13 @@ from sekring.wire import (
     ErrandsBody,
     GatewayItem,
     GatewayList,
+    GuardAnswer,
+    InstancePage,
     OutcomeBody,
     OutcomeTaken,
     PhaseAnswer,
     PhaseBody,
+    PolicyAnswer,
     QrBody,
     ReleaseAnswer,
     ReleaseBody,
@@ -114,6 +119,44 @@ class AsyncClient:
         answer = await self._send("POST", "/v1/outcomes", BatchAnswer, batch, within_s)
         return answer.results
 
+    # ------------------------------------------------------------------------------- reading
+
+    async def instance(self, instance_id: str, *, within_s: float | None = None) -> Snapshot:
+        """Return an instance as it stands."""
+        return await self._send("GET", _of(instance_id), Snapshot, None, within_s)
+
+    async def instances(
+        self, state: State, cursor: str | None = None, *, within_s: float | None = None
+    ) -> InstancePage:
+        """Return some of the instances in that state, and the cursor of those behind them."""
+        path = f"/v1/instances?state={state}&limit=1000"
+        path += f"&cursor={quote(cursor, safe='')}" if cursor else ""
+        return await self._send("GET", path, InstancePage, None, within_s)
+
+    async def policy(
+        self, instance_id: str | None = None, *, within_s: float | None = None
+    ) -> PolicyAnswer:
+        """Return the fleet's policy, or the one in force for an instance."""
+        path = "/v1/policy" if instance_id is None else _of(instance_id, "policy")
+        return await self._send("GET", path, PolicyAnswer, None, within_s)
+
+    async def fleet_guard(self, *, within_s: float | None = None) -> GuardAnswer:
+        """Return the fleet guard."""
+        return await self._send("GET", "/v1/guard", GuardAnswer, None, within_s)
+
+    async def refused_builds(self, *, within_s: float | None = None) -> list[str]:
+        """Return the gateway builds that are refused."""
+        answer = await self._send("GET", "/v1/builds", BuildList, None, within_s)
+        return [item.build for item in answer.builds]
+
+    def events(
+        self, alive_ms: int, last_id: str | None, *, within_s: float | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open the stream of transitions, which proves every `alive_ms` up to when it told all."""
+        headers = {} if last_id is None else {"Last-Event-ID": last_id}
+        path = f"/v1/events?alive_ms={alive_ms}"
+        return self._transport.stream(path, headers, within_s=within_s or self._within_s)
+
     # ------------------------------------------------------------------------------- leases
 
     async def claim(self, body: ClaimBody, *, within_s: float | None = None) -> ClaimAnswer:
@@ -172,8 +215,8 @@ class AsyncClient:
         return await self._transport.send(method, path, answer, body, within_s=within_s)
 
 
-def _of(instance_id: str, what: str) -> str:
-    return f"/v1/instances/{_step(instance_id)}/{what}"
+def _of(instance_id: str, what: str = "") -> str:
+    return f"/v1/instances/{_step(instance_id)}" + (what and f"/{what}")
 
 
 def _lease(instance_id: str, what: str) -> str:

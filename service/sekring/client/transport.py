@@ -1,7 +1,8 @@
 """One HTTP request and what became of it: a decoded answer, or an error of Sekring's tree."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TypeVar
@@ -76,6 +77,35 @@ class Transport:
             return msgspec.json.decode(response.content, type=answer)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ServiceUnavailable(_strange(self._url, response)) from error
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, headers: Mapping[str, str], *, within_s: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a stream of Server-Sent Events; hand out its bytes as they come.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time, or the stream broke.
+            SekringError: what the service refused, as it named it.
+        """
+        asked = {"Accept": "text/event-stream", **headers}
+        request = self._http.build_request("GET", self._url + path, headers=asked)
+        response: httpx.Response | None = None
+        try:
+            async with asyncio.timeout(within_s):
+                response = await self._http.send(request, stream=True)
+                if not response.is_success:
+                    await response.aread()
+                    raise _error_of(self._url, response)
+            yield response.aiter_raw()
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"The stream from {self._url} fell silent.") from error
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            words = str(error) or type(error).__name__
+            raise ServiceUnavailable(f"The stream from {self._url} ended: {words}") from error
+        finally:
+            if response is not None:
+                await response.aclose()
 
     async def _answer(
         self, method: str, path: str, body: Struct | None, within_s: float

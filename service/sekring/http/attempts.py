@@ -112,7 +112,8 @@ class Attempts(Controller):
     ) -> BatchAnswer:
         """Answer each element in its place; a bad one does not spoil the rest.
 
-        Elements of one instance are taken in the order of the batch.
+        Elements of one instance are taken in the order of the batch. A client that permits by its
+        own view, fed by `/v1/events`, says with the outcome `attempt` that one has begun.
         """
         return BatchAnswer(await _judge_all(request, runtime, data))
 
@@ -124,12 +125,26 @@ async def _judge_all(
         try:
             item = msgspec.json.decode(raw, type=BatchItem)
             origin = origin_of(request, gateway=item.gateway)
+            if item.outcome == "attempt":
+                return _begun(await runtime.breaker.register(item, origin))
             verdict = await runtime.breaker.report(item.instance_id, item, origin)
         except (SekringError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             return BatchResult(instance_id=_name_in(raw), error=problem_of(error))
         return BatchResult(**{name: getattr(verdict, name) for name in verdict.__struct_fields__})
 
     return await asyncio.gather(*map(one, batch.outcomes))
+
+
+def _begun(admission: Admission) -> BatchResult:
+    return BatchResult(
+        instance_id=admission.instance_id,
+        permitted=admission.permitted,
+        state=admission.state,
+        failures=admission.failures,
+        retry_after_ms=admission.retry_after_ms,
+        epoch=admission.epoch,
+        degraded=admission.degraded,
+    )
 
 
 def _name_in(raw: msgspec.Raw) -> str | None:

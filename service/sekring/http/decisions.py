@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sekring.breaker import Breaker
 from sekring.degraded import Degraded
-from sekring.guard import Guard
+from sekring.fleetguard import Guard
 from sekring.pacing import PacedPermits
 from sekring.pledges import Confirm, Pledges
 from sekring.registrar import Registrar

@@ -1,6 +1,7 @@
 """`/v1/events`: every transition, as it happens."""
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated
 
 import msgspec
@@ -19,7 +20,7 @@ from sekring.model import Filter, State
 from sekring.store.streams import Event
 from sekring.subscription import Message, Subscription
 from sekring.tokens import Permission
-from sekring.wire import FeedName, GapNotice
+from sekring.wire import AliveNotice, FeedName, GapNotice
 
 __all__ = ["Events"]
 
@@ -46,6 +47,7 @@ class Events(Controller):
     )
     async def stream(
         self,
+        *,
         runtime: Runtime,
         instances: Annotated[
             list[FeedName] | None,
@@ -72,19 +74,35 @@ class Events(Controller):
             str | None,
             Parameter(query="last_event_id", description="The same, for clients without headers."),
         ] = None,
+        alive_ms: Annotated[
+            int | None,
+            Parameter(
+                ge=100,
+                le=600_000,
+                description="Send an event `alive` so often, which says up to when all is told: "
+                "for who goes by what he has seen. Without it, comments only.",
+            ),
+        ] = None,
     ) -> EventStream:
         """Stay connected, and come back with the last `id` when the connection ends.
 
         With that `id`, every transition since comes once, whichever replica answers; without one,
         those from now on. Transitions of one instance are in order, others nearly. An event `gap`
         says that Redis no longer holds all that there was. Comments, with an `id` at times, are
-        sent while nothing happens.
+        sent while nothing happens. An event `alive`, for who asked for it, says that everything
+        that happened until `proven_ms` was sent; of that and `sent_ms`, by the replica's own
+        clock, only the difference tells something. With another `keyspace`, everything is another.
         """
         cursor = _cursor(runtime.feed, "Last-Event-ID", resumed)
         cursor = cursor or _cursor(runtime.feed, "last_event_id", asked)
         wanted = Filter(frozenset(instances or ()), frozenset(states or ()))
         subscription = Subscription(runtime.feed, wanted, cursor)
-        frames = _frames(runtime.feed, subscription, runtime.settings.events_heartbeat_ms / 1000)
+        heartbeat_ms = alive_ms or runtime.settings.events_heartbeat_ms
+
+        def alive() -> bytes:
+            return b"" if alive_ms is None else _alive(runtime.keyspace_id, subscription)
+
+        frames = _frames(runtime.feed, subscription, heartbeat_ms / 1000, alive)
         return EventStream(frames, subscription.ended)
 
 
@@ -102,7 +120,7 @@ def _cursor(feed: Feed, field: str, text: str | None) -> Cursor | None:
 
 
 async def _frames(
-    feed: Feed, subscription: Subscription, heartbeat_s: float
+    feed: Feed, subscription: Subscription, heartbeat_s: float, alive: Callable[[], bytes]
 ) -> AsyncGenerator[bytes, None]:
     yield comment("transitions of Sekring's circuit breakers", retry_ms=_RETRY_MS)
     if feed.closing:
@@ -110,17 +128,36 @@ async def _frames(
     try:
         async with subscription.open():
             _log.debug("event stream opened", listeners=feed.listeners)
+            heartbeat_due_s = time.monotonic() + heartbeat_s
             while True:
-                message = await subscription.next(heartbeat_s)
+                message = await subscription.next(max(0.0, heartbeat_due_s - time.monotonic()))
                 if subscription.ended.is_set():
                     return
-                yield _heartbeat(subscription) if message is None else _frame(message)
+                if message is not None:
+                    yield _frame(message)
+                # Also where there is always something to tell: who waits for proof gets it.
+                if message is None or time.monotonic() >= heartbeat_due_s:
+                    heartbeat_due_s = time.monotonic() + heartbeat_s
+                    yield _heartbeat(subscription) + alive()
     finally:
         _log.debug("event stream ended", listeners=feed.listeners)
 
 
 def _heartbeat(subscription: Subscription) -> bytes:
     return comment("heartbeat") + frame(None, None, subscription.cursor())
+
+
+def _alive(keyspace: str | None, subscription: Subscription) -> bytes:
+    proof = subscription.proof()
+    if keyspace is None or proof is None:
+        return b""
+    notice = AliveNotice(
+        keyspace=keyspace,
+        sent_ms=round(time.monotonic() * 1000),
+        proven_ms=int(proof.at_s * 1000),
+        redis_ms=proof.redis_ms,
+    )
+    return frame("alive", msgspec.json.encode(notice), None)
 
 
 def _frame(message: Message) -> bytes:

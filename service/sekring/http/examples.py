@@ -121,6 +121,15 @@ VERDICTS = BatchAnswer(
     [
         BatchResult(**{name: getattr(VERDICT, name) for name in VERDICT.__struct_fields__}),
         BatchResult(
+            instance_id="6289876543210",
+            permitted=True,
+            state=State.CLOSED,
+            failures=0,
+            retry_after_ms=0,
+            epoch=_EPOCH,
+            degraded=False,
+        ),
+        BatchResult(
             instance_id="no id",
             error=Problem(
                 type="invalid_input",
@@ -166,6 +175,7 @@ HISTORY = TransitionList(
             after="open",
             epoch=_EPOCH,
             cause="failures",
+            until_ms=_EPOCH + 600_000,
             actor="gateway-2",
             source="10.0.3.7",
         )
@@ -175,6 +185,9 @@ EVENTS = (
     "id: AcP2mN3YMwcCAM0oqA\n"
     "event: transition\n"
     f"data: {msgspec.json.encode(HISTORY.transitions[0]).decode()}\n\n"
+    "event: alive\n"
+    'data: {"keyspace":"5ab1d3c0f2e94a76","sent_ms":4200500,"proven_ms":4200020,'
+    f'"redis_ms":{_EPOCH + 480}}}\n\n'
 )
 RESET_DONE = ResetAnswer(
     instance_id=_ID, was=State.OPEN, state=State.CLOSED, epoch=_EPOCH, known=True
@@ -338,6 +351,25 @@ OUTCOME = [
 ]
 BATCH = [
     Example(
+        summary="An attempt that the client's view has permitted, and how it ended",
+        value={
+            "outcomes": [
+                {
+                    "instance_id": "6289876543210",
+                    "outcome": "attempt",
+                    "attempt_id": "1a209b1d76f-Zm9vYmFy",
+                    "age_ms": 1_250,
+                },
+                {
+                    "instance_id": "6289876543210",
+                    "outcome": "success",
+                    "attempt_id": "1a209b1d76f-Zm9vYmFy",
+                    "age_ms": 30,
+                },
+            ]
+        },
+    ),
+    Example(
         summary="Two instances",
         value={
             "outcomes": [
@@ -345,7 +377,7 @@ BATCH = [
                 {"instance_id": "6289876543210", "outcome": "success"},
             ]
         },
-    )
+    ),
 ]
 RESET = [Example(summary="With a reason", value={"reason": "the proxy is back"})]
 RESETS = [

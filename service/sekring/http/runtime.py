@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import secrets
@@ -285,6 +286,13 @@ class Runtime:
                 return
         self.replay.open()
         await asyncio.gather(self.sweep.run(), self.delivery.run())
+
+    @property
+    def keyspace_id(self) -> str | None:
+        """Name the keyspace without telling its secret; `None` before Redis was reached."""
+        if self.claim is None:
+            return None
+        return hashlib.sha256(b"sekring keyspace:" + self.claim.secret.encode()).hexdigest()[:16]
 
     async def _confirm(self, instance_id: str, since_s: float) -> bool:
         """Tell whether replicas of Redis have what was written about the instance since then."""

@@ -9,7 +9,7 @@ import math
 from sekring.local.memory import Remembered, first
 from sekring.model import REFUSING, Admission, State, Verdict, Why
 from sekring.policy import Policy
-from sekring.store.contract import (
+from sekring.requests import (
     Forced,
     OfferRequest,
     PermitRequest,

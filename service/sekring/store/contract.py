@@ -1,19 +1,27 @@
 """The contract with the Lua scripts: what each is asked, and what it answers.
 
 A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
-msgpack map. The Structs here and in `sekring.model` name the fields: a test holds them, the header
-of the script and the names that it uses together. All times are milliseconds.
+msgpack map. The Structs here, in `sekring.requests` and in `sekring.model` name the fields: a test
+holds them, the header of the script and the names that it uses together. All times are
+milliseconds.
 """
 
 import random
-import secrets
 
 import msgspec
 from msgspec import Struct
 
 from sekring.model import FleetTotals, GuardState, Origin, Snapshot, State
 from sekring.policy import Policy
-from sekring.taxonomy import Effect
+from sekring.requests import (
+    Forced,
+    OfferRequest,
+    PermitRequest,
+    ReportRequest,
+    Request,
+    ResetDone,
+    ResetRequest,
+)
 
 __all__ = [
     "AdvanceWebhookRequest",
@@ -58,54 +66,6 @@ __all__ = [
 ]
 
 
-class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every request may have."""
-
-    #: Redis' clock in ms as a test wants it; production leaves it to Redis.
-    now_ms: int | None = None
-
-
-class PermitRequest(Request, frozen=True, kw_only=True):
-    """`lua/permit.lua`."""
-
-    instance_id: str
-    token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
-    build: str | None = None
-    epoch: int | None = None
-    age_ms: int = 0
-    random: float = msgspec.field(default_factory=random.random)
-    origin: Origin | None = None
-
-
-class ReportRequest(Request, frozen=True, kw_only=True):
-    """`lua/report.lua`."""
-
-    instance_id: str
-    id: str
-    outcome: str
-    effect: Effect | None = None
-    kind: str | None = None
-    detail: str | None = None
-    attempt_id: str | None = None
-    epoch: int | None = None
-    age_ms: int = 0
-    ban_ms: int | None = None
-    gateway: str | None = None
-    sent_ms: int | None = None
-    random: float = msgspec.field(default_factory=random.random)
-    origin: Origin | None = None
-
-
-class ResetRequest(Request, frozen=True, kw_only=True):
-    """`lua/reset.lua`."""
-
-    instance_id: str
-    only_state: State | None = None
-    force: bool = False
-    made_epoch: int | None = None
-    origin: Origin | None = None
-
-
 class TripRequest(Request, frozen=True, kw_only=True):
     """`lua/trip.lua`."""
 
@@ -119,17 +79,6 @@ class DisableRequest(Request, frozen=True, kw_only=True):
     """`lua/disable.lua`."""
 
     instance_id: str
-    for_ms: int | None = None
-    made_epoch: int | None = None
-    origin: Origin | None = None
-
-
-class OfferRequest(Request, frozen=True, kw_only=True):
-    """`lua/offer.lua`."""
-
-    instance_id: str
-    epoch: int
-    cause: str
     for_ms: int | None = None
     made_epoch: int | None = None
     origin: Origin | None = None
@@ -309,30 +258,6 @@ class WebhookClaim(Struct, frozen=True, kw_only=True):
     definition: str | None = None
     #: Places by partition, `ms-seq ordinal`, and counters by their names.
     state: dict[str, str] = {}
-
-
-class ResetDone(Struct, frozen=True, kw_only=True):
-    """What a reset did. `done` is false where it changed nothing."""
-
-    instance_id: str
-    known: bool
-    was: State
-    state: State
-    epoch: int
-    done: bool
-    #: A ban forbade it.
-    banned: bool
-    ban_remaining_ms: int
-
-
-class Forced(Struct, frozen=True, kw_only=True):
-    """What an operator's trip or disable did; `remaining_ms` is `None` where it has no end."""
-
-    instance_id: str
-    was: State
-    state: State
-    epoch: int
-    remaining_ms: int | None = None
 
 
 class Reading(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.events import AliveNotice
 from sekring.wire.failures import (
     FailuresAnswer,
     Minute,
@@ -75,6 +76,7 @@ from sekring.wire.webhooks import (
 )
 
 __all__ = [
+    "AliveNotice",
     "AttemptBody",
     "Batch",
     "BatchAnswer",

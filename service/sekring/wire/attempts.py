@@ -69,9 +69,15 @@ class OutcomeBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class BatchItem(OutcomeBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One report of a batch."""
+    """One report of a batch.
+
+    The outcome `attempt` says that an attempt has begun, `age_ms` ago, which the client's own view
+    has permitted. Its `attempt_id` is made like the service's: the latest time by Redis' clock (ms)
+    up to which the view knew everything, in hex, `-` and 8 random characters.
+    """
 
     instance_id: InstanceId
+    outcome: Outcome | Literal["attempt"]  # type: ignore[assignment]
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +92,8 @@ class BatchResult(Struct, frozen=True, kw_only=True):
     #: `null` where the element named none.
     instance_id: str | None
     error: Problem | UnsetType = UNSET
+    #: Of an attempt alone: false if the breaker had opened or moved on by then.
+    permitted: bool | UnsetType = UNSET
     counted: bool | UnsetType = UNSET
     why: Why | UnsetType = UNSET
     state: State | UnsetType = UNSET

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from sekring.local.instance import Instance
 from sekring.policy import Policy
-from sekring.store.contract import ReportRequest, ResetRequest
+from sekring.requests import ReportRequest, ResetRequest
 from sekring.store.records import Record
 from sekring.taxonomy import Effect
 
