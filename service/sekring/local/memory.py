@@ -47,7 +47,8 @@ class Window:
         self.kinds = {name: (at, kind) for name, (at, kind) in self.kinds.items() if at > start}
 
     def keep_newest(self, most: int) -> None:
-        self.kinds = dict(self.ordered()[-most:])
+        if len(self.kinds) > most:
+            self.kinds = dict(self.ordered()[-most:])
 
     def ordered(self) -> list[tuple[str, tuple[int, str]]]:
         """Oldest first; failures of one millisecond in the order of kinds, then of ids."""
