@@ -195,7 +195,7 @@ def failing(breaker: Sekring, name: str) -> object:
 
 
 def test_a_service_that_stands_still_holds_up_one_call_and_no_more(service: Replica) -> None:
-    with client_of(service.url, patience=PATIENCE_S, staleness=1.0) as breaker:
+    with client_of(service.url, patience=PATIENCE_S, staleness=2.0) as breaker:
         fail(breaker, "s", 1)
         breaker.flush()
         with frozen(service):

@@ -390,10 +390,14 @@ def test_a_wrong_token_is_said_at_the_first_use(redis_server: RedisServer) -> No
 def test_a_closed_client_says_so(service: Replica) -> None:
     with client_of(service.url) as breaker:
         fail(breaker, "s")
+        assert breaker.permitted("known")
 
     assert service.instance("s")["failures"] == 1, "what waits is sent before the end"
-    with pytest.raises(ServiceUnavailable, match="closed"):
-        breaker.permitted("t")
+    for name in ("s", "known", "new"):
+        with pytest.raises(ServiceUnavailable, match="closed"):
+            breaker.permitted(name)
+        with pytest.raises(ServiceUnavailable, match="closed"), breaker.guard(name):
+            pytest.fail("entered")
     breaker.close()
 
 

@@ -1,9 +1,6 @@
 """`Sekring`: the breaker service as a gateway uses it."""
 
-import atexit
-import contextlib
 import time
-import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -12,7 +9,6 @@ from sekring.client.attempt import Attempt
 from sekring.client.core import Core
 from sekring.client.decorating import guarding
 from sekring.client.options import Options
-from sekring.errors import SekringError, ServiceUnavailable
 
 __all__ = ["Sekring"]
 
@@ -52,9 +48,6 @@ class Sekring:
         """
         self.options = Options.make(url, token, **options)
         self._core = Core(self.options)
-        closing = weakref.WeakMethod(self.close)
-        # Also ends what waits in a thread that would die with the process.
-        atexit.register(lambda: (method := closing()) and method())
 
     # ---------------------------------------------------------------------------- attempts
 
@@ -94,21 +87,13 @@ class Sekring:
         """
         if (known := self._permitted(instance_id)) is not None:
             return known
-        core, record = self._core, self._core.view.record(instance_id)
-        try:
-            return core.background.run(core.look(record), self._patience_s)
-        except ServiceUnavailable:
-            return bool(core.decisions.permitted(record, alone=True))
+        return self._core.look_from_thread(self._core.view.record(instance_id))
 
     async def permitted_async(self, instance_id: str) -> bool:
         """Tell the same without holding up the caller's event loop."""
         if (known := self._permitted(instance_id)) is not None:
             return known
-        core, record = self._core, self._core.view.record(instance_id)
-        try:
-            return await core.background.run_async(core.look(record), self._patience_s)
-        except ServiceUnavailable:
-            return bool(core.decisions.permitted(record, alone=True))
+        return await self._core.look_from_loop(self._core.view.record(instance_id))
 
     def _permitted(self, instance_id: str) -> bool | None:
         core = self._core
@@ -173,21 +158,11 @@ class Sekring:
 
     def close(self) -> None:
         """Report what is yet to be reported, for `close_within` seconds at most, and end."""
-        core = self._core
-        core.closed = True
-        if core.background.is_running:
-            with contextlib.suppress(SekringError):
-                core.background.run(core.close(), self.options.close_within + 1)
-            core.background.stop(self.options.patience)
+        self._core.shut()
 
     async def aclose(self) -> None:
         """Do the same without holding up the caller's event loop."""
-        core = self._core
-        core.closed = True
-        if core.background.is_running:
-            with contextlib.suppress(SekringError):
-                await core.background.run_async(core.close(), self.options.close_within + 1)
-            core.background.stop(self.options.patience)
+        await self._core.shut_async()
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -214,7 +189,3 @@ class Sekring:
     ) -> None:
         """Close it."""
         await self.aclose()
-
-    @property
-    def _patience_s(self) -> float:
-        return self.options.patience + 0.5

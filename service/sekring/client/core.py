@@ -1,6 +1,7 @@
 """The parts of a client, wired: its view, its reports, its thread."""
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -18,7 +19,7 @@ from sekring.client.reach import Reach
 from sekring.client.record import Record
 from sekring.client.reports import Reports
 from sekring.client.view import View
-from sekring.errors import NotAllowed, NotAuthenticated, ServiceUnavailable
+from sekring.errors import NotAllowed, NotAuthenticated, SekringError, ServiceUnavailable
 from sekring.model import REFUSING, Admission
 from sekring.wire import AttemptBody, BatchItem
 
@@ -48,8 +49,10 @@ class Core:
         self.closed = False
         self._client: AsyncClient | None = None
         self._body = AttemptBody(gateway=options.gateway, build=options.build)
-        forked = weakref.WeakMethod(self._fork)
+        forked, ended = weakref.WeakMethod(self._fork), weakref.WeakMethod(self.shut)
         os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+        # What waits in a thread would die with the process.
+        atexit.register(lambda: (method := ended()) and method())
 
     def start(self) -> None:
         """Have the thread run."""
@@ -103,6 +106,20 @@ class Core:
         self.decisions.learn_answer(record, admission)
         return admission
 
+    def look_from_thread(self, record: Record) -> bool:
+        """Have the service asked without an attempt, and wait for it."""
+        try:
+            return self.background.run(self.look(record), self._patience_s)
+        except ServiceUnavailable:
+            return bool(self.decisions.permitted(record, alone=True))
+
+    async def look_from_loop(self, record: Record) -> bool:
+        """Have the service asked without an attempt, and wait for it in another event loop."""
+        try:
+            return await self.background.run_async(self.look(record), self._patience_s)
+        except ServiceUnavailable:
+            return bool(self.decisions.permitted(record, alone=True))
+
     async def look(self, record: Record) -> bool:
         """Ask the service the same without an attempt."""
         try:
@@ -136,8 +153,29 @@ class Core:
 
     # ------------------------------------------------------------------------ the thread
 
-    async def close(self) -> None:
-        """Say what is yet to be said, and end."""
+    def shut(self) -> None:
+        """Say what is yet to be said, for `close_within` seconds at most, and end."""
+        self._end()
+        if self.background.is_running:
+            with contextlib.suppress(SekringError):
+                self.background.run(self._finish(), self.options.close_within + _GRACE_S)
+            self.background.stop(self.options.patience)
+
+    async def shut_async(self) -> None:
+        """Do the same for a caller in another event loop."""
+        self._end()
+        if self.background.is_running:
+            with contextlib.suppress(SekringError):
+                await self.background.run_async(
+                    self._finish(), self.options.close_within + _GRACE_S
+                )
+            self.background.stop(self.options.patience)
+
+    def _end(self) -> None:
+        self.closed = True
+        self.view.set_paced("closed", paced=True)  # no short way any more
+
+    async def _finish(self) -> None:
         began_s = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.options.close_within):

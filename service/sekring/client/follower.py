@@ -37,6 +37,10 @@ _RENEW_S: Final = 600.0
 #: How many proofs may fail to come until the stream is given up.
 _SILENCE: Final = 6
 
+#: Between one instance's policy and the next, in seconds: when many begin to fail at once, the
+#: service has other things to do.
+_POLICY_PAUSE_S: Final = 0.05
+
 _FLEET: Final = "*"
 
 _LISTED: Final = (State.OPEN, State.FORCED_OPEN, State.HALF_OPEN, State.DISABLED)
@@ -254,6 +258,7 @@ class Follower:
                     record.policy = policy
                     if record.instance is not None:
                         record.instance.policy = policy
+            await asyncio.sleep(_POLICY_PAUSE_S)
 
 
 class _Clock:

@@ -5,6 +5,7 @@ passes the question on to the one that has caused it.
 """
 
 import errno
+import functools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -52,16 +53,17 @@ _WEBSOCKETS: Final = ("websockets", "websocket", "wsproto")
 def kind_of(error: BaseException, otherwise: Kind = Kind.UNKNOWN) -> Kind:
     """Return the kind of a failure that ended in `error`; `otherwise` if it does not tell."""
     for one in _chain(error):
-        for kind in (_by_name(one), _by_type(one)):
-            if kind is not None:
-                return kind
+        kind = _by_name(type(one).__mro__) or _by_type(one)
+        if kind is not None:
+            return kind
     if any(type(one).__module__.partition(".")[0] in _WEBSOCKETS for one in _chain(error)):
         return Kind.WEBSOCKET
     return otherwise
 
 
-def _by_name(error: BaseException) -> Kind | None:
-    for cls in type(error).__mro__:
+@functools.lru_cache(maxsize=256)
+def _by_name(classes: tuple[type, ...]) -> Kind | None:
+    for cls in classes:
         name = cls.__name__.lower()
         for part, kind in _BY_NAME:
             if part in name:

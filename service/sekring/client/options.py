@@ -26,7 +26,8 @@ class Options(Struct, frozen=True, kw_only=True):
     #: refuse.
     gateway: str | None = None
     build: str | None = None
-    #: How old what the view says may be, at most. An older view is not gone by.
+    #: How old what the view says may be, at most. An older view is not gone by. The stream proves
+    #: itself about once a second: below two seconds, the service is asked often.
     staleness: float = 3.0
     #: How long anybody waits for an answer of the service.
     patience: float = 2.0

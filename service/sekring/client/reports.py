@@ -5,6 +5,7 @@ was lost is said again, with its age at that time.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -32,12 +33,14 @@ __all__ = ["Reports"]
 #: Sent at once, at most: less than the service takes.
 _AT_ONCE: Final = 400
 
+#: Failures do not wait, but those of one moment are sent together, in seconds.
+_TOGETHER_S: Final = 0.005
+
 #: How long to wait until what could not be sent is tried again, in seconds.
 _PAUSE_S: Final = (0.1, 1.0)
 
 #: The greatest age that the service takes, in ms: a week. It counts nothing of nearly that age.
 _OLDEST_MS: Final = 604_800_000
-
 _log = logging.getLogger("sekring")
 
 
@@ -71,7 +74,7 @@ class Reports:
         self._new: deque[Course | _Entry] = deque()
         #: What was taken out and is not answered yet, in its order.
         self._taken: deque[_Entry] = deque()
-        self._armed = False
+        self._armed = self._hurried = False
         self._urgent = asyncio.Event()
         self._news = asyncio.Event()
         self._sent = asyncio.Event()
@@ -130,7 +133,7 @@ class Reports:
         """Be empty in a forked process: its parent tells what waits."""
         self._new.clear()
         self._taken.clear()
-        self._armed = False
+        self._armed = self._hurried = False
         self._prefix = secrets.token_urlsafe(6)
         self._urgent, self._news, self._sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -145,8 +148,10 @@ class Reports:
         if self.waiting > self._options.kept_max:
             self._drop_oldest()
         if urgent:
-            self._armed = True
-            self._wake(self._hurry)
+            # Waking costs as much as all the rest: once is enough until the sender has seen it.
+            if not self._hurried:
+                self._armed = self._hurried = True
+                self._wake(self._hurry)
         elif not self._armed:
             self._armed = True
             self._wake(self._news.set)
@@ -201,23 +206,24 @@ class Reports:
             await self._sent.wait()
 
     async def _gather(self) -> None:
-        """Wait for something to say; gather for a moment unless it is urgent."""
+        """Wait for something to say; gather for a moment, a shorter one if it is urgent."""
         while not self.waiting:
-            self._armed = False
+            self._armed = self._hurried = False
+            self._sent.set()
             self._news.clear()
             self._urgent.clear()
             if not self.waiting:  # what came in between was not armed, and has woken nobody
                 await self._news.wait()
         if not self._urgent.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.flush_every):
                     await self._urgent.wait()
-            except TimeoutError:
-                pass
+        await asyncio.sleep(_TOGETHER_S)
         self._urgent.clear()
 
     async def _send_some(self, client: AsyncClient, reach: Reach) -> bool:
         """Send a batch; false: the service could not take it, or not all of it, now."""
+        self._hurried = False  # before it looks: what comes from now on wakes it again
         while self._new and len(self._taken) < _AT_ONCE:
             try:
                 self._taken.extend(self._entries(self._new.popleft()))
