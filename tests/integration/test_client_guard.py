@@ -407,9 +407,11 @@ def test_the_whole_api_is_there_for_threads(service: Replica) -> None:
         assert admission.permitted
         with pytest.raises(InvalidInput):
             client.call(AsyncClient.permit, "no good")
-        snapshot = client.call(AsyncClient.instance, "s")
-
-    assert snapshot.connection == "connecting"
+        # The attempt is registered right after the answer.
+        wait_until(
+            lambda: client.call(AsyncClient.instance, "s").connection == "connecting",
+            "the attempt to be registered",
+        )
 
 
 # --------------------------------------------------------------------------- other processes
