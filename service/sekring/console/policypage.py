@@ -156,7 +156,11 @@ class PolicyPage:
             basis=(sent or {}).get(_BASIS, form.basis),
             meanwhile=notice == "policy_meanwhile",
             is_set=found.current.patch != PolicyPatch(),
-            policy_groups=rows_of(found.current, for_instance=self._scope.instance_id is not None),
+            policy_groups=rows_of(
+                found.current.policy,
+                found.current.sources,
+                for_instance=self._scope.instance_id is not None,
+            ),
             notice=notice,
             preview=preview,
             may_operate=may(self._request.auth, Permission.OPERATE),
