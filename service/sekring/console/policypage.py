@@ -19,6 +19,7 @@ from sekring.errors import Refused
 from sekring.http.auth import may
 from sekring.http.origin import origin_of
 from sekring.http.runtime import Runtime
+from sekring.http.wanted import while_wanted
 from sekring.policy import PolicyPatch
 from sekring.tokens import Permission
 from sekring.wire import PreviewAnswer
@@ -53,7 +54,12 @@ class PolicyPage:
         found = await self._scope.read(self._runtime)
         typed = typed_fields(sent)
         patch, errors = read_patch(typed, found.fleet_patch, self._words)
-        preview = None if errors else await self._scope.preview(self._runtime, patch)
+        preview = None
+        if not errors:
+            # Whoever goes on typing asks anew, and does not wait for this one.
+            preview = await while_wanted(
+                self._request.receive, self._scope.preview(self._runtime, patch)
+            )
         if not self._request.htmx:
             status = 400 if errors else 200
             return self._page(found, typed, errors, preview=preview, status=status, sent=sent)
