@@ -20,8 +20,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from msgspec import UNSET
-
 from sekring.past import Past
 from sekring.policies import Policies
 from sekring.policy import Policy, PolicyPatch, overlay
@@ -111,7 +109,7 @@ class Preview:
                     if name in own:
                         policies = overlay(fleet, own[name]), overlay(changed, own[name])
                     await slices.do(comparison.play(name, past.of(name), *policies))
-        return await self._answer(pasts, comparison, slices, _unknown(patch, *plain))
+        return await self._answer(pasts, comparison, slices, _unknown(*plain))
 
     async def instance(
         self, instance_id: str, patch: PolicyPatch, *, whole: bool = False
@@ -131,7 +129,7 @@ class Preview:
             past = await self._past(number, _RECORDS_MAX, slices, instance_id)
             for name in past.instances():
                 await slices.do(comparison.play(name, past.of(name), in_force, proposed))
-        unknown = _unknown(patch, in_force, proposed)
+        unknown = _unknown(in_force, proposed)
         return await self._answer([past], comparison, slices, unknown)
 
     async def _past(self, number: int, limit: int, slices: Slices, only: str | None = None) -> Past:
@@ -173,9 +171,9 @@ def _change(trips: Counter[str], others: Counter[str]) -> PreviewChange:
     return PreviewChange(count=len(alone), instances=alone[:_NAMED])
 
 
-def _unknown(patch: PolicyPatch, in_force: Policy, proposed: Policy) -> list[str]:
+def _unknown(in_force: Policy, proposed: Policy) -> list[str]:
     """Return what matters and cannot be told: what is to change, and credited successes."""
-    named = {name for name in _UNKNOWN if getattr(patch, name) is not UNSET}
+    named = {name for name in _UNKNOWN if getattr(in_force, name) != getattr(proposed, name)}
     if in_force.success_clears or proposed.success_clears:
         named.add("success_clears")
     return [name for name in _UNKNOWN if name in named]

@@ -29,6 +29,16 @@ PAGES = {
     "no-such-id": "/?prefix=%2B62",
     "reset": "/instances/{id}/reset",
     "trip": "/instances/{id}/trip",
+    "disable": "/instances/{id}/disable",
+    "force": "/instances/628-banned/force",
+    "instance": "/instances/{id}",
+    "instance-banned": "/instances/628-banned",
+    "instance-tripped": "/instances/628-tripped?history=all",
+    "instance-failing": "/instances/628-failing",
+    "instance-unknown": "/instances/{id}1",
+    "policy": "/policy",
+    "override": "/instances/{id}/policy",
+    "override-drop": "/instances/{id}/policy/drop",
     "resets": "/resets?state=open",
     "guide-reset": "/reset-circuit-breaker/{id}?result=",
     "unknown": "/nothing/here",
@@ -65,7 +75,7 @@ def test_every_page_fits_and_has_no_fault(
     page: Page, faults: Faults, shown: Instances, path: str
 ) -> None:
     page.goto(shown.service.url + path.replace("{id}", LONG))
-    if page.locator("#fleet").count():
+    if page.locator("[sse-connect]").count():
         expect(page.locator("#live")).to_have_attribute("data-state", "live")
     assert_fits(page)
     assert not faults.found

@@ -98,12 +98,12 @@ def _viewer(request: Request[Any, Any, Any], views: Views, instance_id: str) -> 
 def _context(viewer: _Viewer, standing: Standing) -> dict[str, Any]:
     address = f"/instances/{viewer.instance_id}"
     query = f"?{_HISTORY}={_ALL}" if viewer.whole_history else ""
-    in_force = standing.in_force
+    policy = standing.detail.policy
     return {
         "s": standing.snapshot,
         "standing": standing,
         "policy": standing.policy,
-        "policy_groups": rows_of(in_force, for_instance=True) if in_force else None,
+        "policy_groups": rows_of(policy.policy, policy.sources, for_instance=True),
         "address": address,
         "back": f"{address}{query}",
         "live_address": f"{address}/live{query}",
@@ -116,12 +116,12 @@ def _context(viewer: _Viewer, standing: Standing) -> dict[str, Any]:
 
 def _parts(views: Views, words: Words, viewer: _Viewer, standing: Standing) -> list[Part]:
     context = _context(viewer, standing)
-    snapshot, session = standing.snapshot, standing.session
+    snapshot, session = standing.snapshot, standing.detail.session
     facts: dict[str, tuple[object, ...]] = {
         "now": (standing.lasting, standing.policy, standing.came),
         "window": (snapshot.recent_failures, standing.policy, standing.window_step),
         "session": (session and (session.wanted, session.gateway, session.phase, session.device),),
-        "policy": (standing.in_force,),
+        "policy": (standing.detail.policy,),
         "history": (standing.history,),
     }
     parts = [

@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Struct
 
 from sekring.console.language import Words
-from sekring.policies import PolicyInForce
 from sekring.policy import Policy, Source, flat
 from sekring.taxonomy import COUNTED_KINDS
 
@@ -125,7 +124,8 @@ class Row(Struct, frozen=True):
 
     field: Field
     value: Any
-    source: Source
+    #: `None` while Redis is away: then it is not known.
+    source: Source | None
 
 
 class Group(Struct, frozen=True):
@@ -135,9 +135,14 @@ class Group(Struct, frozen=True):
     rows: tuple[Row, ...]
 
 
-def rows_of(policy: PolicyInForce, *, for_instance: bool) -> tuple[Group, ...]:
-    """Return every value in force; for an instance without those that are the fleet's alone."""
-    values = flat(policy.policy)
+def rows_of(
+    policy: Policy, sources: Mapping[str, Source], *, for_instance: bool
+) -> tuple[Group, ...]:
+    """Return every value in force; for an instance without those that are the fleet's alone.
+
+    Nothing is known of where they come from if `sources` is empty.
+    """
+    values = flat(policy)
     return tuple(
         Group(
             group,
@@ -145,7 +150,7 @@ def rows_of(policy: PolicyInForce, *, for_instance: bool) -> tuple[Group, ...]:
                 Row(
                     FIELDS[name],
                     values.get(name, FIELDS[name].default),
-                    policy.sources.get(name, "default"),
+                    sources.get(name, "default") if sources else None,
                 )
                 for name in names
             ),

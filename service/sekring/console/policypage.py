@@ -19,6 +19,7 @@ from sekring.errors import Refused
 from sekring.http.auth import may
 from sekring.http.origin import origin_of
 from sekring.http.runtime import Runtime
+from sekring.http.wanted import while_wanted
 from sekring.policy import PolicyPatch
 from sekring.tokens import Permission
 from sekring.wire import PreviewAnswer
@@ -53,7 +54,12 @@ class PolicyPage:
         found = await self._scope.read(self._runtime)
         typed = typed_fields(sent)
         patch, errors = read_patch(typed, found.fleet_patch, self._words)
-        preview = None if errors else await self._scope.preview(self._runtime, patch)
+        preview = None
+        if not errors:
+            # Whoever goes on typing asks anew, and does not wait for this one.
+            preview = await while_wanted(
+                self._request.receive, self._scope.preview(self._runtime, patch)
+            )
         if not self._request.htmx:
             status = 400 if errors else 200
             return self._page(found, typed, errors, preview=preview, status=status, sent=sent)
@@ -156,7 +162,11 @@ class PolicyPage:
             basis=(sent or {}).get(_BASIS, form.basis),
             meanwhile=notice == "policy_meanwhile",
             is_set=found.current.patch != PolicyPatch(),
-            policy_groups=rows_of(found.current, for_instance=self._scope.instance_id is not None),
+            policy_groups=rows_of(
+                found.current.policy,
+                found.current.sources,
+                for_instance=self._scope.instance_id is not None,
+            ),
             notice=notice,
             preview=preview,
             may_operate=may(self._request.auth, Permission.OPERATE),

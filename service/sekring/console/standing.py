@@ -1,8 +1,6 @@
 """What an instance's page shows, read from the use-cases."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from msgspec import Struct, structs
 
@@ -11,9 +9,8 @@ from sekring.console.window import Window
 from sekring.errors import StoreUnavailable
 from sekring.http.runtime import Runtime
 from sekring.model import Snapshot, Transition
-from sekring.policies import PolicyInForce
 from sekring.policy import Policy
-from sekring.wire import Session
+from sekring.wire import InstanceDetail
 
 __all__ = ["HISTORY_MAX", "HISTORY_SHOWN", "Standing", "read_standing"]
 
@@ -24,20 +21,23 @@ HISTORY_SHOWN = 10
 #: Into how many steps the window is divided: the drawing moves on at each.
 _STEPS = 60
 
-_Found = TypeVar("_Found")
-
 
 class Standing(Struct, frozen=True):
-    """One instance. What Redis alone knows is `None` where that cannot be reached."""
+    """One instance."""
 
-    snapshot: Snapshot
-    #: In force.
-    policy: Policy
-    #: The same, and where each value comes from.
-    in_force: PolicyInForce | None
-    #: Newest first.
+    detail: InstanceDetail
+    #: Newest first; `None` where Redis cannot be reached.
     history: tuple[Transition, ...] | None
-    session: Session | None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """How it stands."""
+        return self.detail.snapshot
+
+    @property
+    def policy(self) -> Policy:
+        """What it goes by."""
+        return self.detail.policy.policy
 
     @property
     def banned(self) -> bool:
@@ -54,7 +54,7 @@ class Standing(Struct, frozen=True):
     def came(self) -> Transition | None:
         """How the present state was reached, if that is still in the history."""
         for transition in self.history or ():
-            if transition.before != transition.after:
+            if transition.before and transition.before != transition.after:
                 return transition if transition.after == self.snapshot.state else None
         return None
 
@@ -79,23 +79,14 @@ class Standing(Struct, frozen=True):
 
 async def read_standing(runtime: Runtime, instance_id: str, history: int) -> Standing:
     """Read an instance, with up to `history` transitions; one never seen is closed."""
-    found, in_force, transitions, session = await asyncio.gather(
-        runtime.breaker.status(instance_id),
-        _if_reached(runtime.policies.instance(instance_id)),
-        _if_reached(runtime.breaker.history(instance_id, history)),
-        _if_reached(runtime.wishes.one(instance_id)),
+    detail, transitions = await asyncio.gather(
+        runtime.detail.of(instance_id), _history(runtime, instance_id, history)
     )
-    return Standing(
-        snapshot=found.snapshot,
-        policy=found.policy,
-        in_force=in_force,
-        history=None if transitions is None else tuple(transitions),
-        session=session,
-    )
+    return Standing(detail, transitions)
 
 
-async def _if_reached(reading: Awaitable[_Found]) -> _Found | None:
+async def _history(runtime: Runtime, instance_id: str, limit: int) -> tuple[Transition, ...] | None:
     try:
-        return await reading
+        return tuple(await runtime.breaker.history(instance_id, limit))
     except StoreUnavailable:
         return None

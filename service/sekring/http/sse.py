@@ -10,6 +10,8 @@ from litestar import Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
+from sekring.http.wanted import until_gone
+
 __all__ = ["EventStream", "comment", "frame"]
 
 #: How long a frame under way may take when the stream is to end, in seconds.
@@ -75,7 +77,7 @@ class _Sending(ASGIResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Send frames until one of three things ends it."""
         sending = asyncio.create_task(self._send_frames(send))
-        gone = asyncio.create_task(_until_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await asyncio.wait((sending, gone, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -93,8 +95,3 @@ class _Sending(ASGIResponse):
             async for data in frames:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
