@@ -2,7 +2,7 @@
 
 However many look, and whatever happens: a replica reads the fleet at most about once a second for
 all of them together, and a page of instances as often for each selection that somebody looks at.
-After a quiet time, news are shown at once.
+News that come alone are shown at once.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from sekring.feed import Batch, Feed
 
 __all__ = ["Beat", "Pulse"]
 
-#: The shortest time between two beats, in seconds.
-_PACE_S = 1.0
+#: The shortest time from a beat that tells news to the next, in seconds.
+_PACE_S = 0.8
 
-#: How much longer it may be without news, in seconds: sums change without a transition, too.
-_REST_S = 3.0
+#: The longest time without a beat, in seconds: sums change without a transition, too.
+_REST_S = 4.0
 
 _Made = TypeVar("_Made")
 
@@ -66,9 +66,11 @@ class Pulse:
             self._due.clear()
 
     async def _beat_once(self) -> None:
+        had_news = self._due.is_set()
         self._due.clear()
         self._tell(Beat())
-        await asyncio.sleep(_PACE_S)
+        if had_news:
+            await asyncio.sleep(_PACE_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REST_S):
                 await self._due.wait()
