@@ -47,7 +47,8 @@ class Pulse:
         self._viewers = 0
         #: Something happened, or somebody has come: the next beat is due.
         self._due = asyncio.Event()
-        self._waiting: list[asyncio.Future[Beat | None]] = []
+        self._latest: Beat | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         #: Set when the replica stops.
         self.ended = asyncio.Event()
 
@@ -63,12 +64,14 @@ class Pulse:
             with self._feed.listening(self):
                 while self._viewers:
                     await self._beat_once()
+            self._latest = None
             self._due.clear()
 
     async def _beat_once(self) -> None:
         had_news = self._due.is_set()
         self._due.clear()
-        self._tell(Beat())
+        self._latest = Beat()
+        self._wake()
         if had_news:
             await asyncio.sleep(_PACE_S)
         with contextlib.suppress(TimeoutError):
@@ -76,23 +79,27 @@ class Pulse:
                 await self._due.wait()
 
     async def beats(self) -> AsyncGenerator[Beat, None]:
-        """Yield each beat that begins from now on, until it ends; who is slow misses some."""
+        """Yield the beats that begin from now on, until it ends; who is slow gets the latest."""
         self._viewers += 1
         try:
+            seen = self._latest
             self._due.set()
             while not self.ended.is_set():
-                coming: asyncio.Future[Beat | None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(coming)
-                if beat := await coming:
-                    yield beat
+                if self._latest is None or self._latest is seen:
+                    coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting.append(coming)
+                    await coming
+                else:
+                    seen = self._latest
+                    yield seen
         finally:
             self._viewers -= 1
 
-    def _tell(self, beat: Beat | None) -> None:
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for viewer in waiting:
             if not viewer.done():  # it went away
-                viewer.set_result(beat)
+                viewer.set_result(None)
 
     # ---------------------------------------------------------------- what the feed calls
 
@@ -107,4 +114,4 @@ class Pulse:
     def close(self) -> None:
         """Take note that the replica stops."""
         self.ended.set()
-        self._tell(None)
+        self._wake()
