@@ -79,6 +79,14 @@ local function is_duplicate()
     or s.seen_until_ms > now and redis.call('ZSCORE', SEEN, request.id)
 end
 
+-- Whether it is about the present connection. What happened before that began is not; but whoever names
+-- the attempt under way speaks of it, whatever the ages of what was on its way for long seem to say.
+local function is_present()
+  if at >= s.connection_ms then return true end
+  local token = '-' .. s.attempt
+  return s.attempt ~= '' and request.attempt_id and string.sub(request.attempt_id, -#token) == token
+end
+
 -- Gives back the probe slot of the attempt, or without an attempt's id the oldest.
 local function release_slot()
   if s.state ~= 'half_open' then return end
@@ -110,7 +118,9 @@ local function succeed()
       redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS)
     end
   end
-  if s.connection ~= 'connected' and at >= s.connection_ms then connect('connected', at) end
+  if s.connection ~= 'connected' and is_present() then
+    connect('connected', math.max(at, s.connection_ms))
+  end
   settle()
 end
 
@@ -248,8 +258,7 @@ if request.outcome == 'success' then
   succeed()
   return answer('success')
 end
--- What happened before the present connection began says nothing about it.
-if at >= s.connection_ms then end_connection() end
+if is_present() then end_connection() end
 if request.outcome == 'failure' then return fail() end
 release_slot()
 return answer('disconnected')

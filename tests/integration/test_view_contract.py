@@ -58,6 +58,18 @@ def test_an_attempt_that_goes_on_is_seen_since_it_began(service: Replica) -> Non
     assert seen["connection_since_ms"] <= seen["now_ms"] - 2_000
 
 
+@pytest.mark.parametrize(("outcome", "connection"), [("success", "connected"), ("failure", "")])
+def test_who_names_the_attempt_speaks_of_it_whatever_the_ages_say(
+    service: Replica, outcome: str, connection: str
+) -> None:
+    """The attempt was on its way for longer than what follows it: it seems to be younger."""
+    epoch = service.instance("s")["now_ms"]
+
+    batch(service, attempt(epoch), attempt(epoch, outcome=outcome, age_ms=5_000))
+
+    assert service.instance("s")["connection"] == connection
+
+
 def test_what_was_permitted_before_a_reset_is_late(service: Replica) -> None:
     before = service.instance("s")["now_ms"] - 1
     service.report("s")

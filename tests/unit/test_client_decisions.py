@@ -214,23 +214,23 @@ def test_while_it_decides_alone_what_it_has_recovered_keeps_its_epoch(
 # ------------------------------------------------------------------------------------- proof
 
 
-def notice(sent_ms: int, proven_ms: int) -> AliveNotice:
-    return AliveNotice(keyspace="k", sent_ms=sent_ms, proven_ms=proven_ms, redis_ms=NOW)
+def notice(since_ms: int, sent_ms: int, proven_ms: int) -> AliveNotice:
+    return AliveNotice(
+        keyspace="k", since_ms=since_ms, sent_ms=sent_ms, proven_ms=proven_ms, redis_ms=NOW
+    )
 
 
 def test_a_proof_is_never_taken_for_younger_than_it_is() -> None:
-    """The first message was sent after the stream was asked for, at 50 s here."""
+    """The stream began after it was asked for, at 1,000 there."""
     asked_s = time.monotonic() - 50
     clock = _Clock(asked_s)
 
-    assert clock.here(notice(1_000, 900)) == pytest.approx(asked_s - 0.1)
-    # Eleven seconds later there, whenever it comes here.
-    assert clock.here(notice(12_000, 11_500)) == pytest.approx(asked_s + 10.5)
+    assert clock.here(notice(1_000, 1_500, 1_400)) == pytest.approx(asked_s + 0.4)
+    # Whenever a message comes here, what it proves is as old as it was there.
+    assert clock.here(notice(1_000, 12_000, 11_500)) == pytest.approx(asked_s + 10.5)
 
 
 def test_a_clock_that_runs_fast_there_is_not_believed() -> None:
-    now_s = time.monotonic()
-    clock = _Clock(now_s)
-    clock.here(notice(1_000, 1_000))
+    clock = _Clock(time.monotonic())
 
-    assert clock.here(notice(9_000, 9_000)) <= time.monotonic()
+    assert clock.here(notice(1_000, 9_000, 9_000)) <= time.monotonic()

@@ -46,7 +46,6 @@ _FLEET: Final = "*"
 _LISTED: Final = (State.OPEN, State.FORCED_OPEN, State.HALF_OPEN, State.DISABLED)
 
 _T = TypeVar("_T")
-
 _transition = msgspec.json.Decoder(Transition)
 _alive = msgspec.json.Decoder(AliveNotice)
 
@@ -115,6 +114,9 @@ class Follower:
         silence_s = max(_SILENCE * self._alive_ms / 1000, self._options.patience)
         within_s = self._options.patience
         async with client.events(self._alive_ms, self._last_id, within_s=within_s) as chunks:
+            # Until it was there, it may have begun at any time: all would seem as much older.
+            if time.monotonic() - sent_s > self._options.staleness / 4:
+                raise ServiceUnavailable("The stream of transitions took too long to begin.")
             async for event in _within(read_events(chunks), silence_s):
                 self._opened = True
                 if event.last_id is not None:
@@ -264,8 +266,8 @@ class Follower:
 class _Clock:
     """Puts a replica's monotonic clock as this process's: never later than it was.
 
-    What the first message of a stream calls now was not before the stream was asked for; what any
-    message calls now was not after it came.
+    A stream did not begin before it was asked for, and what a message calls now was not after it
+    came.
     """
 
     def __init__(self, asked_s: float) -> None:
@@ -274,10 +276,9 @@ class _Clock:
 
     def here(self, notice: AliveNotice) -> float:
         """Return until when everything was told (CLOCK_MONOTONIC, s)."""
-        sent_s = notice.sent_ms / 1000
         if self._offset_s is None:
-            self._offset_s = self._asked_s - sent_s
-        self._offset_s = min(self._offset_s, time.monotonic() - sent_s)
+            self._offset_s = self._asked_s - notice.since_ms / 1000
+        self._offset_s = min(self._offset_s, time.monotonic() - notice.sent_ms / 1000)
         return notice.proven_ms / 1000 + self._offset_s
 
 

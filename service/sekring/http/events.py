@@ -90,17 +90,18 @@ class Events(Controller):
         those from now on. Transitions of one instance are in order, others nearly. An event `gap`
         says that Redis no longer holds all that there was. Comments, with an `id` at times, are
         sent while nothing happens. An event `alive`, for who asked for it, says that everything
-        that happened until `proven_ms` was sent; of that and `sent_ms`, by the replica's own
-        clock, only the difference tells something. With another `keyspace`, everything is another.
+        that happened until `proven_ms` was sent; its times are by the replica's own clock, only
+        differences tell something. With another `keyspace`, everything is another.
         """
         cursor = _cursor(runtime.feed, "Last-Event-ID", resumed)
         cursor = cursor or _cursor(runtime.feed, "last_event_id", asked)
         wanted = Filter(frozenset(instances or ()), frozenset(states or ()))
         subscription = Subscription(runtime.feed, wanted, cursor)
+        since_ms = round(time.monotonic() * 1000)
         heartbeat_ms = alive_ms or runtime.settings.events_heartbeat_ms
 
         def alive() -> bytes:
-            return b"" if alive_ms is None else _alive(runtime.keyspace_id, subscription)
+            return b"" if alive_ms is None else _alive(runtime.keyspace_id, since_ms, subscription)
 
         frames = _frames(runtime.feed, subscription, heartbeat_ms / 1000, alive)
         return EventStream(frames, subscription.ended)
@@ -147,12 +148,13 @@ def _heartbeat(subscription: Subscription) -> bytes:
     return comment("heartbeat") + frame(None, None, subscription.cursor())
 
 
-def _alive(keyspace: str | None, subscription: Subscription) -> bytes:
+def _alive(keyspace: str | None, since_ms: int, subscription: Subscription) -> bytes:
     proof = subscription.proof()
     if keyspace is None or proof is None:
         return b""
     notice = AliveNotice(
         keyspace=keyspace,
+        since_ms=since_ms,
         sent_ms=round(time.monotonic() * 1000),
         proven_ms=int(proof.at_s * 1000),
         redis_ms=proof.redis_ms,

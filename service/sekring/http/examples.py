@@ -186,7 +186,7 @@ EVENTS = (
     "event: transition\n"
     f"data: {msgspec.json.encode(HISTORY.transitions[0]).decode()}\n\n"
     "event: alive\n"
-    'data: {"keyspace":"5ab1d3c0f2e94a76","sent_ms":4200500,"proven_ms":4200020,'
+    'data: {"keyspace":"5ab1d3c0f2e94a76","since_ms":4100000,"sent_ms":4200500,"proven_ms":4200020,'
     f'"redis_ms":{_EPOCH + 480}}}\n\n'
 )
 RESET_DONE = ResetAnswer(

@@ -94,8 +94,7 @@ class Instance(Remembered):
         if request.outcome == "success":
             self._succeed(request, at, now)
             return "success"
-        # What happened before the present connection began says nothing about it.
-        if at >= self.connection_since:
+        if self._is_present(request, at):
             self._end_connection()
         if request.outcome == "disconnected":
             self._release(request, now)
@@ -110,6 +109,11 @@ class Instance(Remembered):
             return request.epoch < self.epoch
         return request.age_ms > 0 and at < self.epoch
 
+    def _is_present(self, request: ReportRequest, at: int) -> bool:
+        """Tell if it is about the present connection: by its time, or by the attempt's name."""
+        named = self.token and (request.attempt_id or "").endswith(f"-{self.token}")
+        return at >= self.connection_since or bool(named)
+
     def _succeed(self, request: ReportRequest, at: int, now: int) -> None:
         if self.terminal:  # it was paired anew
             self.terminal = ""
@@ -122,8 +126,8 @@ class Instance(Remembered):
             self.slots.probing.pop(attempt_id, None)
             if len(self.slots.uncredited(now)) < self.policy.probes:
                 self.slots.proving.setdefault(attempt_id, at + self.policy.stable_after_ms)
-        if self.connection != "connected" and at >= self.connection_since:
-            self._connect("connected", at)
+        if self.connection != "connected" and self._is_present(request, at):
+            self._connect("connected", max(at, self.connection_since))
         self.advance(now)
 
     def _fail(self, request: ReportRequest, at: int, now: int) -> Why:

@@ -10,8 +10,9 @@ class AliveNotice(Struct, frozen=True, kw_only=True):
 
     #: Names what Redis holds. Where it changes, everything that was known is of something else.
     keyspace: str
-    #: When this was sent, and up to when everything that happened was sent before it, by the
-    #: replica's own clock: of the two, only the difference tells something.
+    #: When the stream began, when this was sent, and up to when everything that happened was sent
+    #: before it, by the replica's own clock: only the differences tell something.
+    since_ms: int
     sent_ms: int
     proven_ms: int
     #: The latter by Redis' clock, in ms since 1970.
