@@ -85,7 +85,6 @@ POLICIES: Final = st.fixed_dictionaries(
 
 HELD: Final = [kind for kind in Kind if EFFECTS[kind] is not Effect.COUNT]
 
-HELD: Final = [kind for kind in Kind if EFFECTS[kind] is not Effect.COUNT]
 SOONEST: Final = [1, 1, 10, 500, 999, 1_000]
 
 
@@ -279,7 +278,7 @@ def test_the_client_classifies_as_the_service_does(node: str) -> None:
     effects, kinds = json.loads(subprocess.check_output(command, text=True))
     assert effects == {kind.value: effect.value for kind, effect in EFFECTS.items()}
     assert kinds == [
-        classify(protocol, code, detail).value  # type: ignore[arg-type]
+        classify(protocol, code, detail).value
         for protocol in ("baileys", "whatsmeow")
         for code in range(1_000)
         for detail in details

@@ -18,6 +18,7 @@ import { sleep, within } from "./waiting.js";
 /** @import { Sekring } from "./sekring.js" */
 
 const LOGGED_OUT = 401;
+const TIMED_OUT = 408;
 const RESTART_REQUIRED = 515;
 
 /** What Baileys says when its QR codes have run out; its code is that of a lost connection. */
@@ -26,17 +27,21 @@ const QR_OVER = "QR refs attempts ended";
 /** A connection that is told to end is given up after so long, in ms. */
 const END_WITHIN_MS = 5_000;
 
+/** A socket that neither connects nor fails nor shows a QR code is given up after so long, in ms. */
+const CONNECT_WITHIN_MS = 90_000;
+
 /** A refused loop asks again after so long at the latest, if it cannot be told of a reset, in ms. */
 const ASK_AGAIN_MS = 30_000;
 
-/** The part of Baileys' socket that is needed. `makeWASocket` returns one. */
 /**
+ * The part of Baileys' socket that is needed. `makeWASocket` returns one.
  * @typedef {object} BaileysSocket
  * @property {{
  *   on(event: "connection.update", listener: (update: any) => void): void,
  *   off(event: "connection.update", listener: (update: any) => void): void,
  * }} ev
  * @property {(error: Error | undefined) => unknown} end
+ * @property {{ on(event: string, listener: (...met: any[]) => void): unknown }} [ws]
  */
 
 /**
@@ -80,6 +85,7 @@ export class GuardedSocket {
   #socket;
   #attempt;
   #onPurpose = false;
+  #patience;
   /** @type {(ending: Ending) => void} */
   #settle = () => {};
   #listener = (/** @type {any} */ update) => this.#take(update);
@@ -94,6 +100,16 @@ export class GuardedSocket {
     /** How it ended; never rejects. @type {Promise<Ending>} */
     this.ended = new Promise((settle) => (this.#settle = settle));
     socket.ev.on("connection.update", this.#listener);
+    // Baileys listens to this event without doing anything, and then waits for ever.
+    socket.ws?.on("unexpected-response", (request, response) => {
+      request.destroy();
+      this.#giveUp(`Unexpected server response: ${response.statusCode}`, response.statusCode);
+    });
+    this.#patience = setTimeout(
+      () => this.#giveUp("neither connected nor failed in time", TIMED_OUT),
+      CONNECT_WITHIN_MS,
+    );
+    this.#patience.unref();
   }
 
   /**
@@ -109,8 +125,22 @@ export class GuardedSocket {
     return this.ended;
   }
 
+  /**
+   * End it with an error as Baileys makes them.
+   * @param {string} words
+   * @param {number} code
+   */
+  #giveUp(words, code) {
+    const error = new Error(`WebSocket Error (${words})`);
+    const boom = Object.assign(error, { output: { statusCode: code }, data: words });
+    (async () => this.#socket.end(boom))().catch(() => {});
+    this.#close(boom);
+  }
+
   /** @param {any} update */
   #take(update) {
+    // From a QR code on Baileys has timers of its own.
+    if (update.qr || update.connection === "open") clearTimeout(this.#patience);
     if (update.connection === "open") this.#attempt.connected();
     else if (update.connection === "close") this.#close(update.lastDisconnect?.error);
   }
@@ -118,6 +148,7 @@ export class GuardedSocket {
   /** @param {any} error */
   async #close(error) {
     this.#socket.ev.off("connection.update", this.#listener);
+    clearTimeout(this.#patience);
     const code = boomCode(error);
     if (this.#onPurpose || error === undefined || error === null || isLogout(error, code)) {
       const verdict = await this.#attempt.disconnected().catch(() => undefined);

@@ -29,6 +29,13 @@ const KINDS = new Map([
 /** How deep causes are followed: `fetch` wraps once, an `AggregateError` once more. */
 const DEPTH_MAX = 4;
 
+const TEMPORARY_BAN = 402;
+
+/** Above this, the end of a ban is a Unix time in seconds; else a number of seconds. */
+const UNIX_TIME_FROM_S = 1_000_000_000;
+
+const YEAR_MS = 31_536_000_000;
+
 /** The largest code that the service takes. */
 const CODE_MAX = 65_535;
 
@@ -41,7 +48,7 @@ const CODE_MAX = 65_535;
 export function failureOf(error) {
   const detail = wordsOf(error);
   const code = boomCode(error);
-  if (code !== undefined) return { protocol: "baileys", code, detail };
+  if (code !== undefined) return { protocol: "baileys", code, detail, ...banIn(error, code) };
   return { kind: kindIn(error, DEPTH_MAX) ?? "unknown", detail };
 }
 
@@ -53,6 +60,18 @@ export function failureOf(error) {
 export function boomCode(error) {
   const code = error?.output?.statusCode;
   return Number.isInteger(code) && code >= 0 && code <= CODE_MAX ? code : undefined;
+}
+
+/**
+ * How long a temporary ban lasts, as WhatsApp says it: in seconds, or as a Unix time.
+ * @param {any} error
+ * @param {number} code
+ */
+function banIn(error, code) {
+  const expire = Number(error.data?.expire);
+  if (code !== TEMPORARY_BAN || !(expire > 0)) return {};
+  const seconds = expire > UNIX_TIME_FROM_S ? expire - Date.now() / 1000 : expire;
+  return { banExpiresInMs: Math.min(YEAR_MS, Math.max(1, Math.round(seconds * 1000))) };
 }
 
 /**

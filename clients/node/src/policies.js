@@ -32,9 +32,19 @@ export class Policies {
     this.#background = background;
   }
 
-  /** An instance is used. @param {string} name */
-  use(name) {
-    if (!this.#knowledge.hasPolicy(name)) this.#want(name);
+  /**
+   * An instance is used: know its policy, unless the service is away.
+   * @param {string} name
+   * @returns {Promise<void>}
+   */
+  async use(name) {
+    if (this.#knowledge.hasPolicy(name)) return;
+    try {
+      // Somebody waits for it.
+      await this.#read(name, false);
+    } catch {
+      // With the fleet's until it is used again.
+    }
   }
 
   /** Read the fleet's, and that of every instance when it is used again. */
@@ -74,7 +84,7 @@ export class Policies {
     try {
       for (const name of this.#wanted) {
         this.#wanted.delete(name);
-        await this.#read(name);
+        await this.#read(name, this.#background);
       }
     } catch {
       // The service is away: with the last known one. It is read when the instance is used again.
@@ -83,12 +93,14 @@ export class Policies {
     }
   }
 
-  /** @param {string} name */
-  async #read(name) {
+  /**
+   * @param {string} name
+   * @param {boolean} background
+   */
+  async #read(name, background) {
     if (name === "*") return this.readFleet();
-    const { policy } = await this.#transport.send("GET", pathOf(name, "policy"), {
-      background: this.#background,
-    });
+    const path = pathOf(name, "policy");
+    const { policy } = await this.#transport.send("GET", path, { background });
     this.#knowledge.setPolicy(name, policy);
   }
 }

@@ -178,9 +178,9 @@ export class Sekring extends EventEmitter {
     if (word) return !REFUSING.has(word.state);
     const asked = this.#knowledge.ask();
     try {
-      const snapshot = await this.#transport.send("GET", pathOf(name));
+      const reading = this.#transport.send("GET", pathOf(name));
+      const [snapshot] = await Promise.all([reading, this.#policies.use(name)]);
       this.#knowledge.learnSnapshot(asked, snapshot);
-      this.#policies.use(name);
       return !REFUSING.has(snapshot.state);
     } catch (error) {
       this.#leaveTo(error);
@@ -313,10 +313,10 @@ export class Sekring extends EventEmitter {
     const asked = this.#knowledge.ask();
     const body = { gateway: this.#gateway, build: this.#build, strong };
     try {
-      const answer = await this.#transport.send("POST", pathOf(name, "attempts"), { body });
+      const asking = this.#transport.send("POST", pathOf(name, "attempts"), { body });
+      const [answer] = await Promise.all([asking, this.#policies.use(name)]);
       const admission = admissionOf(answer);
       this.#knowledge.learnAdmission(name, asked, admission);
-      this.#policies.use(name);
       return { admission, byItself: false };
     } catch (error) {
       this.#leaveTo(error);

@@ -2,6 +2,7 @@
 
 import http from "node:http";
 import https from "node:https";
+import { urlToHttpOptions } from "node:url";
 
 import {
   SekringError,
@@ -27,6 +28,9 @@ const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
 /** Sends requests to one service over a few connections that are kept. */
 export class Transport {
   #base;
+  /** Where, as Node takes it: as a URL, `.` and `..` in a path would be taken for steps. */
+  #place;
+  #prefix;
   #headers;
   #module;
   #agent;
@@ -41,6 +45,8 @@ export class Transport {
    */
   constructor(url, token, { timeoutMs, agent }) {
     this.#base = url.href.replace(/\/+$/, "");
+    this.#place = urlToHttpOptions(url);
+    this.#prefix = url.pathname.replace(/\/+$/, "");
     this.#module = url.protocol === "https:" ? https : http;
     this.#agent = new this.#module.Agent({ keepAlive: true, maxSockets: SOCKETS_MAX });
     this.#timeoutMs = timeoutMs;
@@ -81,7 +87,9 @@ export class Transport {
    */
   open(path, headers, background) {
     return new Promise((resolve, reject) => {
-      const request = this.#module.request(this.#base + path, {
+      const request = this.#module.request({
+        ...this.#place,
+        path: this.#prefix + path,
         // A connection of its own: a stream must not take one of the requests'.
         agent: false,
         headers: { ...this.#headers, ...headers },
@@ -124,7 +132,9 @@ export class Transport {
   #exchange(method, path, body, timeoutMs, background) {
     const content = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     return new Promise((resolve, reject) => {
-      const request = this.#module.request(this.#base + path, {
+      const request = this.#module.request({
+        ...this.#place,
+        path: this.#prefix + path,
         method,
         agent: this.#agent,
         headers: {

@@ -1,12 +1,13 @@
 /** `sekring serve` as users start it: its own process on a free port, with a data folder of its own. */
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 /** The command of this repository's environment; the wrapper in tests/ names it. */
 const COMMAND =
@@ -109,6 +110,12 @@ export class Service {
       return false;
     }
   }
+}
+
+/** A token of that role, and the setting by which a service knows it. */
+export async function newToken(role) {
+  const { stdout } = await promisify(execFile)(COMMAND, ["token", "new", "--json", "--role", role]);
+  return JSON.parse(stdout);
 }
 
 /** Poll a condition until it is true; fail with `what` after a generous time. */

@@ -1,11 +1,12 @@
-/** The part of Baileys' socket that is needed. `makeWASocket` returns one. */
 /**
+ * The part of Baileys' socket that is needed. `makeWASocket` returns one.
  * @typedef {object} BaileysSocket
  * @property {{
  *   on(event: "connection.update", listener: (update: any) => void): void,
  *   off(event: "connection.update", listener: (update: any) => void): void,
  * }} ev
  * @property {(error: Error | undefined) => unknown} end
+ * @property {{ on(event: string, listener: (...met: any[]) => void): unknown }} [ws]
  */
 /**
  * How a connection ended, and what follows from it:
@@ -95,12 +96,18 @@ export class GuardedSession {
     stop(): Promise<Ending>;
     #private;
 }
+/**
+ * The part of Baileys' socket that is needed. `makeWASocket` returns one.
+ */
 export type BaileysSocket = {
     ev: {
         on(event: "connection.update", listener: (update: any) => void): void;
         off(event: "connection.update", listener: (update: any) => void): void;
     };
     end: (error: Error | undefined) => unknown;
+    ws?: {
+        on(event: string, listener: (...met: any[]) => void): unknown;
+    } | undefined;
 };
 /**
  * How a connection ended, and what follows from it:
