@@ -1,13 +1,12 @@
 /** One try to connect, and the connection that may come of it. */
 
-import { SekringError } from "./errors.js";
 import { failureOf } from "./causes.js";
 import { sleep } from "./waiting.js";
 
 /** @import { Admission, Failure, Outcome, Verdict } from "./model.js" */
 
 /**
- * Takes outcomes; `asked` is whether it is the attempt's own, and not of a connection that came of it.
+ * Takes outcomes; `ofAttempt`: the attempt's own, not of the connection that came of it.
  * @typedef {(outcome: Outcome, ofAttempt: boolean) => Promise<Verdict>} Reporter
  */
 
@@ -70,7 +69,7 @@ export class Attempt {
 
   /**
    * It failed, or the connection was lost.
-   * @param {Failure | unknown} [failure] how, in the service's words or as a protocol's code; or the
+   * @param {Failure | Error} [failure] how, in the service's words or as a protocol's code; or the
    *   error that was thrown
    * @returns {Promise<Verdict>}
    */
@@ -100,15 +99,9 @@ export class Attempt {
 }
 
 /**
- * @param {unknown} failure
+ * @param {Failure | Error} failure
  * @returns {failure is Failure}
  */
 function isFailure(failure) {
-  return (
-    typeof failure === "object" &&
-    failure !== null &&
-    !(failure instanceof Error) &&
-    !(failure instanceof SekringError) &&
-    !("output" in failure)
-  );
+  return typeof failure === "object" && failure !== null && !(failure instanceof Error);
 }

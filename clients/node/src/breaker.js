@@ -118,7 +118,8 @@ export class Breaker extends Memory {
       case "ban":
         return this.#ban(kind, told.banMs ?? 0, now, chance);
       case "conflict":
-        if (this.state !== "open") this.#hold(kind, Math.floor(now + 30_000 + 60_000 * chance), now);
+        if (this.state !== "open")
+          this.#hold(kind, Math.floor(now + 30_000 + 60_000 * chance), now);
         return "conflict";
       case "build":
         this.#release(told.attemptId, now);

@@ -18,12 +18,12 @@ export {
 } from "./errors.js";
 export { Sekring } from "./sekring.js";
 
-/** @typedef {import("./baileys.js").Ending} Ending */
-/** @typedef {import("./baileys.js").GuardedSession} GuardedSession */
+/** @typedef {import("./guardedsocket.js").Ending} Ending */
+/** @typedef {import("./guardedsession.js").GuardedSession} GuardedSession */
 /** @typedef {import("./model.js").Failure} Failure */
 /** @typedef {import("./model.js").Outcome} Outcome */
 /** @typedef {import("./model.js").State} State */
 /** @typedef {import("./model.js").Transition} Transition */
 /** @typedef {import("./model.js").Verdict} Verdict */
-/** @typedef {import("./sekring.js").Logger} Logger */
-/** @typedef {import("./sekring.js").SekringOptions} SekringOptions */
+/** @typedef {import("./options.js").Logger} Logger */
+/** @typedef {import("./options.js").SekringOptions} SekringOptions */

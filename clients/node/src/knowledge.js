@@ -215,6 +215,29 @@ export class Knowledge {
   }
 
   /**
+   * What there is to say of an attempt that nobody asked for.
+   * @param {string} name
+   * @param {boolean} degraded
+   * @returns {Admission}
+   */
+  unasked(name, degraded) {
+    const { epoch = 0, state = "closed", failures = 0 } = this.#words.get(name) ?? {};
+    return {
+      instanceId: name,
+      permitted: true,
+      attemptId: null,
+      epoch,
+      state,
+      failures,
+      retryAfterMs: 0,
+      backoffMs: 0,
+      cause: null,
+      reason: null,
+      degraded,
+    };
+  }
+
+  /**
    * What was last known, however long ago.
    * @param {string} name
    */

@@ -109,6 +109,11 @@ export class Outbox {
     return this.#flushing;
   }
 
+  /** Settle what waits without the service, which is away: it is told later. */
+  decide() {
+    for (const report of this.#waiting) report.decide();
+  }
+
   /** Give up whatever waits; how many that was. */
   close() {
     const left = this.#waiting.splice(0);
@@ -219,7 +224,7 @@ export class Outbox {
         ? trouble
         : new SekringUnavailable(`The reports could not be sent: ${trouble}`, { cause: trouble });
     this.#hooks.onAway(error);
-    for (const report of this.#waiting) report.decide();
+    this.decide();
     return false;
   }
 

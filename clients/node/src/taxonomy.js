@@ -7,7 +7,10 @@
 
 /** @typedef {"count" | "terminal" | "ban" | "build" | "conflict" | "ignore"} Effect */
 
-/** Every kind of failure, and what it does to the breaker. @type {Readonly<Record<string, Effect>>} */
+/**
+ * Every kind of failure, and what it does to the breaker.
+ * @type {Readonly<Record<string, Effect>>}
+ */
 export const EFFECTS = Object.freeze({
   dns: "count",
   refused: "count",

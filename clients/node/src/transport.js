@@ -12,6 +12,8 @@ import {
   SekringUnavailable,
 } from "./errors.js";
 
+const AGENT = "sekring-node";
+
 /** Connections to the service at a time; others wait, and their deadline runs. */
 const SOCKETS_MAX = 32;
 
@@ -38,19 +40,15 @@ export class Transport {
   /** @type {Set<http.ClientRequest>} */
   #underWay = new Set();
 
-  /**
-   * @param {URL} url
-   * @param {string | undefined} token
-   * @param {{ timeoutMs: number, agent: string }} options
-   */
-  constructor(url, token, { timeoutMs, agent }) {
+  /** @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options */
+  constructor({ url, token, timeoutMs }) {
     this.#base = url.href.replace(/\/+$/, "");
     this.#place = urlToHttpOptions(url);
     this.#prefix = url.pathname.replace(/\/+$/, "");
     this.#module = url.protocol === "https:" ? https : http;
     this.#agent = new this.#module.Agent({ keepAlive: true, maxSockets: SOCKETS_MAX });
     this.#timeoutMs = timeoutMs;
-    this.#headers = { "User-Agent": agent, ...(token && { Authorization: `Bearer ${token}` }) };
+    this.#headers = { "User-Agent": AGENT, ...(token && { Authorization: `Bearer ${token}` }) };
   }
 
   /** Where the service is. */

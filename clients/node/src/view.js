@@ -66,7 +66,7 @@ export class View {
 
   /** Follow until closed; never fails. */
   async run() {
-    for (let pause = 0; !this.#closed.signal.aborted; ) {
+    for (let pause = 0; !this.#closed.signal.aborted;) {
       const began = performance.now();
       try {
         await this.#follow();
@@ -180,11 +180,14 @@ export class View {
   /** End a stream that is silent for too long. @param {IncomingMessage} response */
   #watchSilence(response) {
     this.#provenMs = performance.now();
-    const timer = setInterval(() => {
-      if (performance.now() - this.#provenMs <= this.#stalenessMs) return;
-      this.#lose();
-      response.destroy(new Error("the event stream is silent"));
-    }, Math.ceil(this.#stalenessMs / 4));
+    const timer = setInterval(
+      () => {
+        if (performance.now() - this.#provenMs <= this.#stalenessMs) return;
+        this.#lose();
+        response.destroy(new Error("the event stream is silent"));
+      },
+      Math.ceil(this.#stalenessMs / 4),
+    );
     if (this.#background) timer.unref();
     return timer;
   }

@@ -37,10 +37,7 @@ export function sleep(ms, { signal, background = false } = {}) {
 export async function within(promise, ms) {
   const over = new AbortController();
   try {
-    return await Promise.race([
-      promise,
-      sleep(ms, { signal: over.signal }).then(() => undefined),
-    ]);
+    return await Promise.race([promise, sleep(ms, { signal: over.signal }).then(() => undefined)]);
   } finally {
     over.abort();
   }

@@ -18,7 +18,12 @@ const doors = [];
 before(async () => {
   await service.start();
   await service.setPolicy(QUICK_POLICY);
-  sekring = new Sekring({ url: service.url, gateway: "node-1", build: "baileys/7", logger: new Log() });
+  sekring = new Sekring({
+    url: service.url,
+    gateway: "node-1",
+    build: "baileys/7",
+    logger: new Log(),
+  });
 });
 after(async () => {
   await sekring.close();
@@ -57,9 +62,19 @@ for (const [mode, code, kind] of [
 }
 
 for (const [what, happens, reason, why] of [
-  ["replaced by another connection", (s) => stanzas.stream(s, 0, "conflict"), "conflict", "conflict"],
+  [
+    "replaced by another connection",
+    (s) => stanzas.stream(s, 0, "conflict"),
+    "conflict",
+    "conflict",
+  ],
   ["told to restart after pairing", (s) => stanzas.stream(s, 515, "x"), "restart", "ignored"],
-  ["logged out at the phone", (s) => stanzas.stream(s, 401, "conflict"), "needs_person", "permanent"],
+  [
+    "logged out at the phone",
+    (s) => stanzas.stream(s, 401, "conflict"),
+    "needs_person",
+    "permanent",
+  ],
   ["locked", (s) => stanzas.failure(s, 403), "needs_person", "permanent"],
   ["outdated", (s) => stanzas.failure(s, 405), "outdated", "build"],
   ["out of service", (s) => stanzas.failure(s, 503), "lost", "counted"],
@@ -232,7 +247,10 @@ test("after a restart that WhatsApp asks for, the loop connects again", async ()
 
 test("a loop that is not to wait ends with the refusal", async () => {
   const instanceId = fresh();
-  await service.ask("POST", `/v1/instances/${instanceId}/trip`, { reason: "by hand", for_ms: 60_000 });
+  await service.ask("POST", `/v1/instances/${instanceId}/trip`, {
+    reason: "by hand",
+    for_ms: 60_000,
+  });
   const options = { sekring, instanceId, whenRefused: "stop" };
 
   const ending = await connectGuarded(() => assert.fail("connected"), options).ended;
@@ -240,7 +258,7 @@ test("a loop that is not to wait ends with the refusal", async () => {
   assert.deepEqual([ending.reason, ending.error.reason], ["refused", "by hand"]);
 });
 
-test("a loop can be stopped while it waits, and a maker of sockets that throws is a failure", async () => {
+test("a maker of sockets that throws is a failure, and a waiting loop can be stopped", async () => {
   const instanceId = fresh();
   await service.ask("PUT", `/v1/instances/${instanceId}/policy`, {
     failure_threshold: 2,
@@ -265,7 +283,8 @@ test("a loop of a client that is closed ends, and nothing is thrown", async () =
   const closed = new Sekring({ url: service.url, logger: new Log() });
   await closed.close();
 
-  const { reason, error } = await connectGuarded(() => {}, { sekring: closed, instanceId: "a" }).ended;
+  const { reason, error } = await connectGuarded(() => {}, { sekring: closed, instanceId: "a" })
+    .ended;
 
   assert.deepEqual([reason, error.name], ["failed", "SekringClosed"]);
   const options = { sekring, instanceId: "a b" };

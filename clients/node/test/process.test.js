@@ -70,7 +70,8 @@ test("what was reported last arrives, although nobody waits for it", async () =>
 test("one that is to keep its process alive does so until it is closed", async () => {
   const script = (options) => `
     const sekring = new Sekring({ url, ${options} });
-    sekring.once("live", () => setTimeout(() => sekring.close().then(() => console.log("closed")), 200).unref());
+    const close = () => sekring.close().then(() => console.log("closed"));
+    sekring.once("live", () => setTimeout(close, 200).unref());
   `;
 
   assert.equal((await run(script("keepProcessAlive: true"))).out, "closed");
@@ -112,5 +113,8 @@ test("a loop that waits for its backoff is what its process waits for", async ()
   `);
 
   assert.deepEqual([code, out], [0, "connected"]);
-  await until(async () => (await service.instance("slow")).connection === "connected", "the report");
+  await until(
+    async () => (await service.instance("slow")).connection === "connected",
+    "the report",
+  );
 });

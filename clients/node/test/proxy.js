@@ -10,6 +10,7 @@ export class Proxy {
   #server = createServer((socket) => this.#pass(socket));
   #pairs = new Set();
   #frozen = false;
+  #shut = false;
   #mute = null;
 
   constructor(service) {
@@ -35,6 +36,16 @@ export class Proxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
+  /** Break every connection, and each that comes until it is opened again. */
+  shut() {
+    this.#shut = true;
+    this.cut();
+  }
+
+  reopen() {
+    this.#shut = false;
+  }
+
   /** Pass nothing on, and say nothing: as a network that swallows everything. */
   freeze() {
     this.#frozen = true;
@@ -57,6 +68,7 @@ export class Proxy {
   }
 
   #pass(client) {
+    if (this.#shut) return void client.destroy();
     const upstream = connect(this.#target.port, "localhost");
     const pair = [client, upstream];
     this.#pairs.add(pair);

@@ -1,4 +1,4 @@
-/** `sekring serve` as users start it: its own process on a free port, with a data folder of its own. */
+/** `sekring serve` as users start it: a process on a free port, with a data folder of its own. */
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -49,6 +49,7 @@ export class Service {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
+    process.once("exit", () => this.#leaveNothing());
     for (const stream of [this.#child.stdout, this.#child.stderr])
       stream.on("data", (data) => (this.#log += data));
     await until(async () => {
@@ -101,6 +102,10 @@ export class Service {
 
   reset(id) {
     return this.ask("POST", `/v1/instances/${id}/reset`, {});
+  }
+
+  #leaveNothing() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal("SIGKILL");
   }
 
   async #answers() {

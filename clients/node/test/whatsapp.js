@@ -1,4 +1,4 @@
-/** The real Baileys, and what it meets on its way to WhatsApp: a server that refuses, hangs or lies. */
+/** The real Baileys, and what it meets on its way to WhatsApp: who refuses, hangs or lies. */
 
 import { createServer } from "node:http";
 import https from "node:https";

@@ -1,6 +1,6 @@
 /** @import { Admission, Failure, Outcome, Verdict } from "./model.js" */
 /**
- * Takes outcomes; `asked` is whether it is the attempt's own, and not of a connection that came of it.
+ * Takes outcomes; `ofAttempt`: the attempt's own, not of the connection that came of it.
  * @typedef {(outcome: Outcome, ofAttempt: boolean) => Promise<Verdict>} Reporter
  */
 /**
@@ -42,11 +42,11 @@ export class Attempt {
     connected(): Promise<Verdict>;
     /**
      * It failed, or the connection was lost.
-     * @param {Failure | unknown} [failure] how, in the service's words or as a protocol's code; or the
+     * @param {Failure | Error} [failure] how, in the service's words or as a protocol's code; or the
      *   error that was thrown
      * @returns {Promise<Verdict>}
      */
-    failed(failure?: Failure | unknown): Promise<Verdict>;
+    failed(failure?: Failure | Error): Promise<Verdict>;
     /**
      * It was ended on purpose, or nothing came of the attempt: no failure.
      * @returns {Promise<Verdict>}
@@ -55,7 +55,7 @@ export class Attempt {
     #private;
 }
 /**
- * Takes outcomes; `asked` is whether it is the attempt's own, and not of a connection that came of it.
+ * Takes outcomes; `ofAttempt`: the attempt's own, not of the connection that came of it.
  */
 export type Reporter = (outcome: Outcome, ofAttempt: boolean) => Promise<Verdict>;
 import type { Verdict } from "./model.js";

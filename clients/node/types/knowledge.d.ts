@@ -69,6 +69,13 @@ export class Knowledge {
      */
     refusal(name: string, word: Word): Admission;
     /**
+     * What there is to say of an attempt that nobody asked for.
+     * @param {string} name
+     * @param {boolean} degraded
+     * @returns {Admission}
+     */
+    unasked(name: string, degraded: boolean): Admission;
+    /**
      * What was last known, however long ago.
      * @param {string} name
      */

@@ -37,6 +37,8 @@ export class Outbox {
      * @returns {Promise<boolean>} false: the service was not there to take it
      */
     flush(): Promise<boolean>;
+    /** Settle what waits without the service, which is away: it is told later. */
+    decide(): void;
     /** Give up whatever waits; how many that was. */
     close(): number;
     #private;

@@ -6,8 +6,12 @@ export class Policies {
      * @param {boolean} background whether the process may end meanwhile
      */
     constructor(transport: Transport, knowledge: Knowledge, background: boolean);
-    /** An instance is used. @param {string} name */
-    use(name: string): void;
+    /**
+     * An instance is used: know its policy, unless the service is away.
+     * @param {string} name
+     * @returns {Promise<void>}
+     */
+    use(name: string): Promise<void>;
     /** Read the fleet's, and that of every instance when it is used again. */
     refresh(): void;
     /** @param {Transition} transition */

@@ -10,7 +10,10 @@ export function kindOf({ kind, protocol, code, detail }: Failure): string;
  */
 /** @import { Failure } from "./model.js" */
 /** @typedef {"count" | "terminal" | "ban" | "build" | "conflict" | "ignore"} Effect */
-/** Every kind of failure, and what it does to the breaker. @type {Readonly<Record<string, Effect>>} */
+/**
+ * Every kind of failure, and what it does to the breaker.
+ * @type {Readonly<Record<string, Effect>>}
+ */
 export const EFFECTS: Readonly<Record<string, Effect>>;
 export type Effect = "count" | "terminal" | "ban" | "build" | "conflict" | "ignore";
 import type { Failure } from "./model.js";

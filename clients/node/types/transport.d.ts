@@ -12,14 +12,11 @@ export function serviceUrl(text: string | URL): URL;
  */
 /** Sends requests to one service over a few connections that are kept. */
 export class Transport {
-    /**
-     * @param {URL} url
-     * @param {string | undefined} token
-     * @param {{ timeoutMs: number, agent: string }} options
-     */
-    constructor(url: URL, token: string | undefined, { timeoutMs, agent }: {
+    /** @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options */
+    constructor({ url, token, timeoutMs }: {
+        url: URL;
+        token?: string | undefined;
         timeoutMs: number;
-        agent: string;
     });
     /** Where the service is. */
     get url(): string;
