@@ -86,7 +86,8 @@ export class Knowledge {
   }
 
   /** @param {Transition} transition */
-  #untilOf({ instance_id: name, after, cause }) {
+  #untilOf({ instance_id: name, after, cause, at_ms: at, until_ms: until }) {
+    if (until) return this.#clock() + until - at;
     const counted = cause === "failures" || cause === "probe_failed";
     return after === "open" && counted ? this.#clock() + this.policy(name).cooldown_ms : null;
   }

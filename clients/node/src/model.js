@@ -78,6 +78,7 @@
  * @property {State | ""} after
  * @property {number} epoch
  * @property {string} cause
+ * @property {number | null} [until_ms] when the state ends by itself
  * @property {string} reason
  * @property {string} actor
  */

@@ -2,9 +2,11 @@
  * Follows `/v1/events`, so that what the client knows is kept current: one stream, resumed where it
  * was cut off, and proven alive by its heartbeats.
  *
- * Staleness: while the stream is live, what `Knowledge` holds as current is as old as an event takes
- * from the service, milliseconds as a rule. A network that swallows everything in silence is noticed
- * after `stalenessMs`; until then, an answer from memory may be that old, and never older.
+ * Staleness: while the stream is live, what `Knowledge` holds as current is as old as an event
+ * takes from the service, milliseconds as a rule. A network that swallows everything in silence is
+ * noticed after `stalenessMs`; until then, an answer from memory may be that old, and never older.
+ * The proof is an event `alive`, which says up to when the service knows everything itself; from
+ * one that sends none, anything that comes.
  */
 
 import { EventParser } from "./eventstream.js";
@@ -22,6 +24,10 @@ const NOT_CLOSED = ["open", "forced_open", "half_open", "disabled"];
 /** Instances that are loaded of each state, at most: of others the service is asked. */
 const LOADED_MAX = 5_000;
 const PAGE = 500;
+
+/** How often the service is asked to prove what it has told, in ms. */
+const ALIVE_LEAST_MS = 100;
+const ALIVE_MOST_MS = 600_000;
 
 /** The longest wait until the stream is tried again, in ms. */
 const PAUSE_MAX_MS = 15_000;
@@ -44,6 +50,10 @@ export class View {
   #lastId;
   #live = false;
   #provenMs = 0;
+  /** Whether this stream tells by `alive` up to when it knows everything. */
+  #isProving = false;
+  /** Names what the service's Redis holds, where it says so. @type {string | undefined} */
+  #keyspace;
   #retryMs = 2_000;
 
   /**
@@ -96,7 +106,10 @@ export class View {
     const headers = { Accept: "text/event-stream", "Cache-Control": "no-cache" };
     const resumed = this.#lastId !== undefined;
     if (this.#lastId !== undefined) headers["Last-Event-ID"] = this.#lastId;
-    const response = await this.#transport.open("/v1/events", headers, this.#background);
+    const aliveMs = Math.min(ALIVE_MOST_MS, Math.max(ALIVE_LEAST_MS, this.#stalenessMs >> 2));
+    const path = `/v1/events?alive_ms=${aliveMs}`;
+    const response = await this.#transport.open(path, headers, this.#background);
+    this.#isProving = false;
     const parser = new EventParser(
       this.#lastId,
       (event) => this.#take(event),
@@ -108,7 +121,7 @@ export class View {
     try {
       response.setEncoding("utf8");
       for await (const text of response) {
-        this.#provenMs = performance.now();
+        if (!this.#isProving) this.#provenMs = performance.now();
         parser.take(text);
         this.#retryMs = parser.retryMs;
         this.#lastId = parser.lastId;
@@ -133,18 +146,30 @@ export class View {
 
   /** @param {import("./eventstream.js").ServerSent} event */
   #take({ event, data }) {
-    if (event === "gap") {
-      // Something happened that nobody can tell any more.
-      this.#knowledge.forgetCurrent();
-      this.#knowledge.forgetPolicy();
-      this.#load();
-      this.#hooks.onLive();
-    } else if (event === "transition") {
+    if (event === "gap") this.#learnAnew();
+    else if (event === "alive") this.#prove(JSON.parse(data));
+    else if (event === "transition") {
       /** @type {Transition} */
       const transition = JSON.parse(data);
       this.#knowledge.take(transition);
       this.#hooks.onTransition(transition);
     }
+  }
+
+  /** @param {{ keyspace: string, sent_ms: number, proven_ms: number }} alive */
+  #prove({ keyspace, sent_ms: sent, proven_ms: proven }) {
+    this.#isProving = true;
+    this.#provenMs = performance.now() - (sent - proven);
+    if (this.#keyspace !== undefined && this.#keyspace !== keyspace) this.#learnAnew();
+    this.#keyspace = keyspace;
+  }
+
+  /** Something happened that nobody can tell any more. */
+  #learnAnew() {
+    this.#knowledge.forgetCurrent();
+    this.#knowledge.forgetPolicy();
+    this.#load();
+    this.#hooks.onLive();
   }
 
   /** Learn which instances are not closed; of those that are missing the service is asked. */

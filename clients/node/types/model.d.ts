@@ -82,6 +82,7 @@ export function verdictOf(answer: any): Verdict;
  * @property {State | ""} after
  * @property {number} epoch
  * @property {string} cause
+ * @property {number | null} [until_ms] when the state ends by itself
  * @property {string} reason
  * @property {string} actor
  */
@@ -233,6 +234,10 @@ export type Transition = {
     after: State | "";
     epoch: number;
     cause: string;
+    /**
+     * when the state ends by itself
+     */
+    until_ms?: number | null | undefined;
     reason: string;
     actor: string;
 };
