@@ -135,11 +135,16 @@ _UNIX_TIME_FROM_S = 1_000_000_000
 def classify(protocol: Protocol, code: int, detail: str | None = None) -> Kind:
     """Return the kind of a protocol's own disconnect `code`; unknown codes are `unknown`.
 
-    Baileys ends a pairing whose QR codes ran out with 408 as well as a lost connection; only
-    its message tells them apart ("QR refs attempts ended").
+    Two of Baileys' codes mean another thing by their message alone. 408 is a lost connection, or a
+    pairing whose QR codes ran out ("QR refs attempts ended"). And where the WebSocket was not even
+    opened, the code is the HTTP status of whatever answered ("Unexpected server response: 403"),
+    a proxy for example: no word of WhatsApp's about the session.
     """
-    if protocol == "baileys" and code == 408 and detail and "qr refs" in detail.lower():  # noqa: PLR2004
+    words = detail.lower() if protocol == "baileys" and detail else ""
+    if code == 408 and "qr refs" in words:  # noqa: PLR2004
         return Kind.PAIRING
+    if "unexpected server response" in words:
+        return Kind.WEBSOCKET
     return _TABLES[protocol].get(code, Kind.UNKNOWN)
 
 

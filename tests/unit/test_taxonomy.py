@@ -86,6 +86,13 @@ def test_the_message_tells_nothing_of_other_codes() -> None:
     assert classify("whatsmeow", 408, "QR refs attempts ended") is Kind.UNKNOWN
 
 
+@pytest.mark.parametrize("status", [401, 403, 405, 429, 502, 503])
+def test_an_http_status_of_whatever_answered_baileys_is_no_word_of_whatsapps(status: int) -> None:
+    """A proxy that refuses with 403 must not have the session taken for locked."""
+    detail = f"WebSocket Error (Unexpected server response: {status})"
+    assert classify("baileys", status, detail) is Kind.WEBSOCKET
+
+
 def test_every_kind_has_an_effect() -> None:
     assert set(EFFECTS) == set(Kind)
     assert {kind for kind in Kind if EFFECTS[kind] is COUNT} == set(COUNTED_KINDS)

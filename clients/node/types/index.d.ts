@@ -1,0 +1,13 @@
+export { Attempt } from "./attempt.js";
+export { Sekring } from "./sekring.js";
+export type Ending = import("./guardedsocket.js").Ending;
+export type GuardedSession = import("./guardedsession.js").GuardedSession;
+export type Failure = import("./model.js").Failure;
+export type Outcome = import("./model.js").Outcome;
+export type State = import("./model.js").State;
+export type Transition = import("./model.js").Transition;
+export type Verdict = import("./model.js").Verdict;
+export type Logger = import("./options.js").Logger;
+export type SekringOptions = import("./options.js").SekringOptions;
+export { connectGuarded, guardBaileys } from "./baileys.js";
+export { SekringClosed, SekringError, SekringInvalidInput, SekringNotAllowed, SekringNotAuthenticated, SekringRefused, SekringUnavailable } from "./errors.js";

@@ -1,0 +1,28 @@
+/** Keeps the policies in `Knowledge` current. */
+export class Policies {
+    /**
+     * @param {Transport} transport
+     * @param {Knowledge} knowledge
+     * @param {boolean} background whether the process may end meanwhile
+     */
+    constructor(transport: Transport, knowledge: Knowledge, background: boolean);
+    /**
+     * An instance is used: know its policy, unless the service is away.
+     * @param {string} name
+     * @returns {Promise<void>}
+     */
+    use(name: string): Promise<void>;
+    /** Read the fleet's, and that of every instance when it is used again. */
+    refresh(): void;
+    /** @param {Transition} transition */
+    take({ action, instance_id: name }: Transition): void;
+    /**
+     * Read the fleet's policy now.
+     * @returns {Promise<void>}
+     */
+    readFleet(): Promise<void>;
+    #private;
+}
+import type { Transition } from "./model.js";
+import type { Transport } from "./transport.js";
+import type { Knowledge } from "./knowledge.js";
