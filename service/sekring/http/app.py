@@ -17,6 +17,7 @@ from sekring import __version__
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
+from sekring.http.caller import CallerRoutes
 from sekring.http.errands import ErrandRoutes
 from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> Litestar:
             PolicyRoutes,
             Builds,
             Events,
+            CallerRoutes,
             WebhookRoutes,
             GuardRoutes,
             LeaseRoutes,

@@ -12,6 +12,7 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.caller import CallerAnswer
 from sekring.wire.fields import FeedName
 from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
@@ -73,6 +74,7 @@ __all__ = [
     "BatchItem",
     "BatchResult",
     "BuildList",
+    "CallerAnswer",
     "ClaimAnswer",
     "ClaimBody",
     "Delivery",
