@@ -14,6 +14,8 @@
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+--      14 RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
+--      15 MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         id           the report's id: a repeated report counts once
@@ -33,7 +35,7 @@
 -- Returns msgpack: the fields of Verdict (sekring/model.py)
 
 local writing = true
--- include: request audit announce policy instance machine registry
+-- include: request audit announce policy instance machine registry records
 
 -- A grown cooldown, and a ban's end, are moved by chance so that many do not return at once.
 local COOLDOWN_JITTER = 0.1
@@ -168,9 +170,14 @@ end
 local function count()
   if policy.weights[request.kind] == 0 then
     release_slot()
+    keep_uncounted(at, 'ignored')
     return answer('ignored')
   end
-  if at <= now - policy.window_ms then return answer('stale') end
+  if at <= now - policy.window_ms then
+    keep_uncounted(at, 'stale')
+    return answer('stale')
+  end
+  keep_counted(at)
   add_failure()
   if s.state == 'half_open' then
     open_for_cooldown('reopen', 'probe_failed')
@@ -192,6 +199,7 @@ local function hold(action, until_ms)
     if s.until_ms == 0 then return false end
     if until_ms > 0 then until_ms = math.max(until_ms, s.until_ms) end
   end
+  if stored.last_failure_ms > now - HOUR_MS then keep_cleared(now) end -- at the latest when that ends
   open(action, request.kind, until_ms, now)
   return true
 end
@@ -227,6 +235,7 @@ local function fail()
   if request.effect == 'count' then
     if s.state == 'open' or s.state == 'forced_open' then
       s.suppressed = s.suppressed + 1
+      if FAILED[s.cause] then keep_uncounted(at, 'open') end -- else it is open by any policy
       return answer('open')
     end
     return count()

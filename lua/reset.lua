@@ -14,6 +14,8 @@
 --      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+--      14 RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
+--      15 MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         only_state  reset only if the breaker is in this state
@@ -24,7 +26,7 @@
 -- Returns msgpack: the fields of ResetDone (sekring/store/contract.py)
 
 local writing = true
--- include: request audit announce policy instance machine registry
+-- include: request audit announce policy instance machine registry records
 
 settle()
 local was = s.state
@@ -45,6 +47,7 @@ local banned = s.terminal == 'banned' or s.ban_until_ms > now
 if banned and not request.force then return answer(false, true) end
 
 remember(counted_ids(), now)
+if s.last_failure_ms > now - HOUR_MS then keep_cleared(request.made_epoch or now) end
 if request.made_epoch then
   -- What was counted after it stays.
   s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. request.made_epoch + 1)

@@ -1,30 +1,24 @@
 """The use-cases on all instances: totals, listing, resetting many."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
 from sekring.breaker import Breaker
-from sekring.errors import InvalidInput, Refused, StoreUnavailable
-from sekring.model import INSTANCE_ID_PATTERN, FleetTotals, Origin, Snapshot, State
+from sekring.errors import Refused, StoreUnavailable
+from sekring.listing import Listing, Page
+from sekring.model import FleetTotals, Origin, State
 from sekring.store.contract import PartitionTotals, Reading, SnapshotRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
 from sekring.wire import ResetsAnswer
 
-__all__ = ["Fleet", "Page", "Totals", "page_start"]
-
-#: Partitions that are asked at once for a page, at most.
-_PARTITIONS_AT_ONCE = 16
+__all__ = ["Fleet", "Totals"]
 
 #: Instances that are read or reset at once.
 _INSTANCES_AT_ONCE = 500
-
-#: Instances that are read for one page although they do not belong on it, at most.
-_PASSED_OVER_MAX = 1_000
 
 #: Due instances, in all partitions, that totals are corrected for. The sweep leaves far fewer. More
 #: are there only for seconds, after many connected or failed at once; then the sums say they lag.
@@ -48,13 +42,6 @@ class Totals(Struct, frozen=True):
     degraded: bool
 
 
-class Page(Struct, frozen=True):
-    """Some instances, and the cursor of those behind them (`None`: there are none)."""
-
-    instances: list[Snapshot]
-    cursor: str | None
-
-
 class Fleet:
     """Reads the indexes of all partitions; its cost grows with those, not with the instances."""
 
@@ -63,9 +50,9 @@ class Fleet:
     ) -> None:
         """Use the store through `scripts` and `reads`, and `breaker` for resets."""
         self._scripts = scripts
-        self._reads = reads
         self._keyspace = keyspace
         self._breaker = breaker
+        self._listing = Listing(scripts, reads, keyspace)
         self._last = [PartitionTotals() for _ in keyspace.all_partitions()]
 
     async def totals(self) -> Totals:
@@ -87,40 +74,21 @@ class Fleet:
         lagging = any(len(part.due) >= request.limit for part in stored)
         return Totals(FleetTotals.sum(corrected), lagging, degraded)
 
-    async def page(self, state: State | None, cursor: str | None, limit: int) -> Page:
-        """Return up to `limit` instances, all or those in `state`, behind `cursor`.
+    async def page(
+        self,
+        state: State | None,
+        cursor: str | None,
+        limit: int,
+        *,
+        prefix: str = "",
+        open_first: bool = False,
+    ) -> Page:
+        """Return a page of instances (see `Listing.page`)."""
+        return await self._listing.page(state, cursor, limit, prefix=prefix, open_first=open_first)
 
-        Instances come partition by partition, in the order of their ids within one. A page may
-        be short, even empty, before the last one: `cursor` alone tells.
-
-        Raises:
-            InvalidInput: `cursor` is not one that a page gave.
-        """
-        partition, after = page_start(cursor, self._keyspace.partitions)
-        # Closed instances are the rule and have no index of their own.
-        label = "all" if state in {None, State.CLOSED} else str(state)
-        found: list[Snapshot] = []
-        read = 0
-        at_once = 1
-        while partition < self._keyspace.partitions:
-            room = limit - len(found)
-            chosen = range(partition, min(partition + at_once, self._keyspace.partitions))
-            places = await self._places(chosen, label, after, room)
-            readings = await self._readings([instance_id for _, instance_id in places])
-            found += [
-                reading.snapshot
-                for reading in readings
-                if reading.snapshot.known and state in {None, reading.snapshot.state}
-            ]
-            read += len(places)
-            if len(places) < room:  # all that there is in these partitions
-                partition, after = chosen[-1] + 1, None
-                at_once = min(2 * at_once, _PARTITIONS_AT_ONCE)
-            else:
-                partition, after = places[-1]
-                if len(found) == limit or read > limit + _PASSED_OVER_MAX:
-                    return Page(found, f"{partition}:{after}")
-        return Page(found, None)
+    async def count(self, state: State | None, prefix: str = "") -> int:
+        """Return how many instances there are (see `Listing.count`)."""
+        return await self._listing.count(state, prefix)
 
     async def reset_named(self, instance_ids: Sequence[str], origin: Origin) -> ResetsAnswer:
         """Reset these instances; banned ones are left as they are."""
@@ -130,10 +98,12 @@ class Fleet:
             counts = await self._reset(some, origin, None, counts)
         return counts
 
-    async def reset_all(self, state: State | None, origin: Origin) -> ResetsAnswer:
-        """Reset every known instance, or every one that is in `state`."""
+    async def reset_all(
+        self, state: State | None, origin: Origin, *, prefix: str = ""
+    ) -> ResetsAnswer:
+        """Reset every known instance, or those in `state`, or those whose ids have `prefix`."""
         counts = _NONE_RESET
-        async for ids in self._all_ids(state):
+        async for ids in self._listing.ids(state, prefix):
             counts = await self._reset(ids, origin, state, counts)
         return counts
 
@@ -154,30 +124,6 @@ class Fleet:
             unchanged=counts.unchanged + fates.count("unchanged"),
             banned=counts.banned + fates.count("banned"),
         )
-
-    async def _all_ids(self, state: State | None) -> AsyncIterator[list[str]]:
-        label = "all" if state in {None, State.CLOSED} else str(state)
-        for partition in self._keyspace.all_partitions():
-            after: str | None = None
-            while ids := await self._reads.page(partition, label, after, _INSTANCES_AT_ONCE):
-                yield ids
-                after = ids[-1]
-
-    async def _places(
-        self, partitions: range, label: str, after: str | None, limit: int
-    ) -> list[tuple[int, str]]:
-        """Return the first `limit` instances of these partitions: `after` is one of the first."""
-        found = await asyncio.gather(
-            *(
-                self._reads.page(number, label, after if number == partitions[0] else None, limit)
-                for number in partitions
-            )
-        )
-        return [
-            (number, instance_id)
-            for number, ids in zip(partitions, found, strict=True)
-            for instance_id in ids
-        ][:limit]
 
     async def _readings(self, instance_ids: Sequence[str]) -> list[Reading]:
         return await asyncio.gather(
@@ -217,26 +163,6 @@ class Fleet:
                 return _combine(FleetTotals.sum([stored]), effective, accounted)
             stored = again
         return FleetTotals.sum([stored])
-
-
-def page_start(cursor: str | None, partitions: int) -> tuple[int, str | None]:
-    """Return where a page begins: the partition, and the id in it behind which it does.
-
-    Raises:
-        InvalidInput: `cursor` is not one that a page gave.
-    """
-    if cursor is None:
-        return 0, None
-    number, _, after = cursor.partition(":")
-    if (
-        not re.fullmatch(r"[0-9]{1,4}", number)
-        or int(number) >= partitions
-        or not re.fullmatch(INSTANCE_ID_PATTERN, after)
-    ):
-        raise InvalidInput(
-            "cursor is not one that a page gave: leave it out to begin anew.", "cursor"
-        )
-    return int(number), after
 
 
 def _combine(stored: FleetTotals, more: FleetTotals, less: FleetTotals) -> FleetTotals:

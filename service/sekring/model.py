@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 __all__ = [
     "INSTANCE_ID_PATTERN",
     "PATTERN_END",
+    "PREFIX_PATTERN",
     "REFUSING",
     "Admission",
     "Connection",
@@ -38,6 +39,9 @@ PATTERN_END = r"(?![\s\S])"
 
 #: What names an instance; anything else is refused.
 INSTANCE_ID_PATTERN = rf"^[A-Za-z0-9._:@-]{{1,128}}{PATTERN_END}"
+
+#: The beginning of such a name, which may be empty.
+PREFIX_PATTERN = rf"^[A-Za-z0-9._:@-]{{0,128}}{PATTERN_END}"
 
 InstanceId = Annotated[
     str,

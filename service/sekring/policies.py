@@ -7,11 +7,12 @@ from msgspec import UNSET, Struct
 
 from sekring.errors import InvalidInput, StoreUnavailable
 from sekring.model import Origin
-from sekring.policy import Policy, PolicyPatch, Source, apply, merge, sources
+from sekring.policy import Policy, PolicyPatch, Source, apply, merge, overlay, sources
 from sekring.store.contract import OverrideRequest, PolicyRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.scripts import Scripts
+from sekring.wire import PolicyAnswer
 
 __all__ = ["Policies", "PolicyInForce"]
 
@@ -26,6 +27,12 @@ class PolicyInForce(Struct, frozen=True):
     patch: PolicyPatch
     sources: dict[str, Source]
     version: int
+
+    def answer(self) -> PolicyAnswer:
+        """Return it as the API shows it."""
+        return PolicyAnswer(
+            policy=self.policy, set=self.patch, sources=self.sources, version=self.version
+        )
 
 
 class Policies:
@@ -48,10 +55,29 @@ class Policies:
 
     async def instance(self, instance_id: str) -> PolicyInForce:
         """Return the policy in force for one instance."""
-        fleet, own = await asyncio.gather(
-            self._reads.fleet_policy(), self._reads.override(instance_id)
-        )
+        fleet, own = await self._both(instance_id)
         return _in_force(fleet, own, for_instance=True)
+
+    async def fleet_with(self, patch: PolicyPatch) -> tuple[PolicyPatch, PolicyPatch]:
+        """Return what is set for the fleet, and what would be with `patch`; changes nothing.
+
+        Raises:
+            InvalidInput: as from `change_fleet`.
+        """
+        stored = await self._reads.fleet_policy()
+        return stored.patch, _fleet_with(stored, patch).patch
+
+    async def instance_with(self, instance_id: str, patch: PolicyPatch) -> tuple[Policy, Policy]:
+        """Return the policy in force for an instance, and what it would be with `patch`.
+
+        Changes nothing.
+
+        Raises:
+            InvalidInput: as from `change_instance`.
+        """
+        fleet, own = await self._both(instance_id)
+        changed = _own_with(fleet, own, patch)
+        return overlay(fleet.patch, own.patch), overlay(fleet.patch, changed.patch)
 
     async def change_fleet(self, patch: PolicyPatch, origin: Origin) -> PolicyInForce:
         """Lay `patch` over the fleet's policy.
@@ -60,9 +86,7 @@ class Policies:
             InvalidInput: the resulting policy contradicts itself; names the field.
         """
         for _ in range(_TRIES):
-            stored = await self._reads.fleet_policy()
-            changed = _next_version(stored, patch)
-            apply(changed.patch)
+            changed = _fleet_with(await self._reads.fleet_policy(), patch)
             if await self._store(0, changed, origin, first=True):
                 await self.spread(changed)
                 return _in_force(changed, StoredPolicy())
@@ -87,17 +111,9 @@ class Policies:
             InvalidInput: the resulting policy contradicts itself, or `patch` has what only the
                 fleet's policy may have; names the field.
         """
-        if patch.fleet_guard is not UNSET:
-            raise InvalidInput(
-                "fleet_guard is the fleet's alone: set it in the fleet's policy (PUT /v1/policy).",
-                "fleet_guard",
-            )
         for _ in range(_TRIES):
-            fleet, own = await asyncio.gather(
-                self._reads.fleet_policy(), self._reads.override(instance_id)
-            )
-            changed = _next_version(own, patch)
-            apply(fleet.patch, changed.patch)
+            fleet, own = await self._both(instance_id)
+            changed = _own_with(fleet, own, patch)
             request = OverrideRequest(
                 instance_id=instance_id,
                 policy=msgspec.json.encode(changed).decode(),
@@ -123,6 +139,9 @@ class Policies:
         others = range(1, self._keyspace.partitions)
         await asyncio.gather(*(self._store(number, stored, None) for number in others))
 
+    async def _both(self, instance_id: str) -> tuple[StoredPolicy, StoredPolicy]:
+        return await asyncio.gather(self._reads.fleet_policy(), self._reads.override(instance_id))
+
     async def _store(
         self, partition: int, stored: StoredPolicy, origin: Origin | None, *, first: bool = False
     ) -> bool:
@@ -138,6 +157,23 @@ class Policies:
 def _next_version(stored: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
     merged = msgspec.convert(merge(stored.patch, patch), PolicyPatch)
     return StoredPolicy(stored.version + 1, merged)
+
+
+def _fleet_with(stored: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
+    changed = _next_version(stored, patch)
+    apply(changed.patch)
+    return changed
+
+
+def _own_with(fleet: StoredPolicy, own: StoredPolicy, patch: PolicyPatch) -> StoredPolicy:
+    if patch.fleet_guard is not UNSET:
+        raise InvalidInput(
+            "fleet_guard is the fleet's alone: set it in the fleet's policy (PUT /v1/policy).",
+            "fleet_guard",
+        )
+    changed = _next_version(own, patch)
+    apply(fleet.patch, changed.patch)
+    return changed
 
 
 def _in_force(

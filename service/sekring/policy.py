@@ -20,6 +20,7 @@ __all__ = [
     "apply",
     "flat",
     "merge",
+    "overlay",
     "sources",
 ]
 
@@ -224,7 +225,15 @@ def apply(*patches: PolicyPatch) -> Policy:
     Raises:
         InvalidInput: two fields contradict each other; names the one to change.
     """
-    return _checked(msgspec.convert(merge(*patches), Policy))
+    return _checked(overlay(*patches))
+
+
+def overlay(*patches: PolicyPatch) -> Policy:
+    """Do as `apply`, and as the scripts do: without looking for contradictions.
+
+    An instance's own policy may contradict what was set for the fleet later.
+    """
+    return msgspec.convert(merge(*patches), Policy)
 
 
 def merge(*patches: PolicyPatch) -> dict[str, Any]:

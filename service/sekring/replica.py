@@ -22,7 +22,7 @@ from msgspec import Struct
 from sekring.errors import StoreUnavailable
 from sekring.model import REFUSING, Admission, State, Verdict
 from sekring.partition import PartitionState
-from sekring.policy import Policy, PolicyPatch, merge
+from sekring.policy import Policy, PolicyPatch, overlay
 from sekring.store.contract import (
     Announcement,
     Facts,
@@ -141,7 +141,7 @@ class Replica:
         return Known(
             facts=partition.facts.get(instance_id),
             # Not `apply`: what was stored is in force, even if two changes contradict each other.
-            policy=msgspec.convert(merge(*patches), Policy),
+            policy=overlay(*patches),
             epoch=partition.epoch,
             failures=failures,
             counted_ms=counted_ms,

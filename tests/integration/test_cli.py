@@ -186,6 +186,21 @@ def test_a_state_narrows_the_listing(service: ServiceProcess, sekring: Here) -> 
     ]
 
 
+def test_a_prefix_narrows_the_listing(service: ServiceProcess, sekring: Here) -> None:
+    for name in ("6281-open", "6282-open"):
+        fail(service, name, 15)
+    sekring("trip", "6281-forced", "--reason", "x")
+
+    listed = sekring("status", "--prefix", "6281").lines
+    assert [line.split()[0] for line in listed[1:3]] == ["6281-open", "6281-forced"]
+    by_both = sekring("status", "--prefix", "6281", "--state", "open", "--json").json
+    assert [one["instance_id"] for one in by_both["instances"]] == ["6281-open"]
+    assert (
+        "No breaker of an instance whose ID begins with 63"
+        in sekring("status", "--prefix", "63").out
+    )
+
+
 def test_all_pages_are_listed_unless_a_limit_says_otherwise(
     service: ServiceProcess, sekring: Here
 ) -> None:
@@ -349,7 +364,20 @@ def test_all_and_a_state_reset_many_and_count_them(service: ServiceProcess, sekr
     assert state_of(service, "banned-1") == "open"
 
 
-@pytest.mark.parametrize("words", [["--all"], ["--state", "open"]])
+def test_a_prefix_resets_those_alone(service: ServiceProcess, sekring: Here) -> None:
+    for name in ("6281-open", "6282-open"):
+        fail(service, name, 15)
+    sekring("trip", "6281-forced", "--reason", "x")
+
+    by_both = sekring("reset", "--prefix", "6281", "--state", "open", "--yes")
+    states = [state_of(service, name) for name in ("6281-open", "6282-open", "6281-forced")]
+
+    assert by_both.lines == ["1 of 1 were reset."]
+    assert states == ["closed", "open", "forced_open"]
+    assert sekring("reset", "--prefix", "62", "--yes").lines == ["3 of 3 were reset."]
+
+
+@pytest.mark.parametrize("words", [["--all"], ["--state", "open"], ["--prefix", "62"]])
 def test_without_a_terminal_to_ask_on_many_are_reset_only_with_yes(
     service: ServiceProcess, sekring: Here, words: list[str]
 ) -> None:

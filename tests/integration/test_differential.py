@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +18,13 @@ from msgspec import structs
 
 from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
-from sekring.model import FleetTotals, Origin, State
+from sekring.model import FleetTotals, Origin, State, Verdict
 from sekring.policy import Policy, PolicyPatch, merge
 from sekring.store.calling import Script
 from sekring.store.contract import (
     DisableRequest,
     Facts,
+    MinutesRequest,
     OfferRequest,
     OverrideRequest,
     PartitionTotals,
@@ -39,6 +41,7 @@ from sekring.store.contract import (
 )
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads, StoredPolicy
+from sekring.store.records import HOUR_MS, MINUTE_MS
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.taxonomy import EFFECTS, Effect, Kind
@@ -427,6 +430,9 @@ class Comparison:
         self.attempts: list[list[str]] = [[] for _ in self.instances]
         self.refused: tuple[str, int] | None = None
         self.fresh = (f"fresh-{number}" for number in count())
+        #: Failures counted in each minute of the last hour, and the latest time of any instance.
+        self.counted: Counter[int] = Counter()
+        self.latest = START
         self.calls: list[Call] = []
         self.after = "the beginning"
 
@@ -579,7 +585,15 @@ class Comparison:
                 detail=f"{step.kind} happened",
                 ban_ms=step.ban_ms if effect is Effect.BAN else None,
             )
-        self.ask(self.scripts.report, request, instance.report(request, self.clock))
+        verdict = instance.report(request, self.clock)
+        self._count(instance, verdict, step.age_ms)
+        self.ask(self.scripts.report, request, verdict)
+
+    def _count(self, instance: Instance, verdict: Verdict, age_ms: int) -> None:
+        now = max(self.clock, instance.touched)
+        self.latest = max(self.latest, now)
+        if verdict.counted and age_ms < HOUR_MS:
+            self.counted[(now - age_ms) // MINUTE_MS] += 1
 
     def _override(self, step: Override) -> None:
         instance, before = self.instances[step.instance], self.own[step.instance]
@@ -676,6 +690,7 @@ class Comparison:
             if (facts := self._facts(instance))
         }
         assert view.epoch >= max(instance.epoch for instance in self.instances)
+        await self._compare_minutes()
         labels = ["all", "open", "half_open", "forced_open", "disabled"]
         listed = await asyncio.gather(*(self.reads.page(0, label, None, 10) for label in labels))
         for label, page in zip(labels, listed, strict=True):
@@ -691,6 +706,14 @@ class Comparison:
                 for entry in reversed(found)
             ]
             assert changes == instance.history[-100:]
+
+    async def _compare_minutes(self) -> None:
+        (minutes,) = await self.redis.gather([partial(self.scripts.minutes, 0, MinutesRequest())])
+        first = (self.latest - HOUR_MS) // MINUTE_MS  # what is older may be dropped already
+        found = {int(minute): int(number) for minute, number in pairs(minutes.counts)}
+        assert {minute: number for minute, number in found.items() if minute >= first} == {
+            minute: number for minute, number in self.counted.items() if minute >= first
+        }
 
     @staticmethod
     def _facts(instance: Instance) -> Facts | None:

@@ -295,8 +295,18 @@ def it_fails_and_trips(client: Client) -> None:
     client.call("getInstance")
     client.call("circuitBreakerStatus")
     assert client.call("listInstances", state="open").json()["instances"] != []
+    its_failures_are_on_record(client)
     client.call("resetCircuitBreaker")
     assert report(client, "dns", epoch=1)["why"] == "late"
+
+
+def its_failures_are_on_record(client: Client) -> None:
+    minutes = client.call("getFailures").json()["minutes"]
+    assert sum(minute["failures"] for minute in minutes) >= 15
+    preview = client.call("previewPolicy", {"failure_threshold": 17}).json()
+    assert (preview["in_force"]["instances"], preview["proposed"]["instances"]) == (1, 0)
+    assert preview["lost"]["instances"] == ["628"]
+    client.call("previewInstancePolicy", {"failure_threshold": 16, "probes": 1})
 
 
 def it_is_banned(client: Client) -> None:
@@ -340,6 +350,7 @@ def it_is_probed(client: Client) -> None:
 
 def it_has_a_policy_of_its_own(client: Client) -> None:
     client.call("changeInstancePolicy", {"weights": {"dns": 0}, "backoff": {"jitter": 0}})
+    assert client.call("getInstanceDetail").json()["policy"]["sources"]["probes"] == "global"
     for name in ("getPolicy", "getInstancePolicy", "dropInstancePolicy", "dropPolicy"):
         client.call(name)
 

@@ -75,12 +75,14 @@ class Api:
         return self._transport.send("GET", path_of(instance_id), Snapshot)
 
     def instances(
-        self, state: State | None, *, cursor: str | None, limit: int
+        self, state: State | None, *, prefix: str | None = None, cursor: str | None, limit: int
     ) -> Answer[InstancePage]:
         """Return one page of instances."""
         query: dict[str, str | int] = {"limit": limit}
         if state is not None:
             query["state"] = str(state)
+        if prefix is not None:
+            query["prefix"] = prefix
         if cursor is not None:
             query["cursor"] = cursor
         return self._transport.send("GET", "/v1/instances", InstancePage, query=query)
@@ -95,7 +97,7 @@ class Api:
         return self._transport.send("POST", path_of(instance_id, "reset"), ResetAnswer, body=body)
 
     def reset_many(self, body: ResetsBody) -> Answer[ResetsAnswer]:
-        """Reset all instances, or all in a state."""
+        """Reset all instances, or all in a state or with a prefix."""
         return self._transport.send(
             "POST", "/v1/resets", ResetsAnswer, body=body, answer_s=RESETS_S
         )

@@ -30,7 +30,14 @@ class Listing(Struct, frozen=True):
     more: bool
 
 
-def collect(api: Api, states: Sequence[State], *, limit: int | None, cursor: str | None) -> Listing:
+def collect(
+    api: Api,
+    states: Sequence[State],
+    *,
+    prefix: str | None,
+    limit: int | None,
+    cursor: str | None,
+) -> Listing:
     """Ask for page after page, state after state, until there is no more or `limit` is reached."""
     snapshots: list[Snapshot] = []
     raws: list[Raw] = []
@@ -39,14 +46,14 @@ def collect(api: Api, states: Sequence[State], *, limit: int | None, cursor: str
         wanted = PAGE_MAX if limit is None else min(PAGE_MAX, limit - len(snapshots))
         if wanted == 0:
             break
-        answer = api.instances(left[0], cursor=cursor, limit=wanted)
+        answer = api.instances(left[0], prefix=prefix, cursor=cursor, limit=wanted)
         snapshots += answer.value.instances
         raws += msgspec.json.decode(answer.body, type=_RawPage).instances
         cursor = answer.value.cursor
         if cursor is None:
             left.pop(0)
     more = bool(cursor) or any(
-        api.instances(state, cursor=None, limit=1).value.instances for state in left
+        api.instances(state, prefix=prefix, cursor=None, limit=1).value.instances for state in left
     )
     body = msgspec.json.encode(_Joined(raws, cursor))
     return Listing(snapshots, body, more)

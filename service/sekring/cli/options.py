@@ -4,16 +4,18 @@ import argparse
 import re
 
 from sekring.cli.durations import duration
-from sekring.model import INSTANCE_ID_PATTERN, State
+from sekring.model import INSTANCE_ID_PATTERN, PREFIX_PATTERN, State
 
 __all__ = [
     "add_command",
     "add_for",
     "add_id",
+    "add_prefix",
     "add_reason",
     "add_state",
     "at_least_one",
     "instance_id",
+    "prefix",
 ]
 
 
@@ -68,6 +70,19 @@ def instance_id(text: str) -> str:
     return text
 
 
+def prefix(text: str) -> str:
+    """Return the beginning of ids.
+
+    Raises:
+        argparse.ArgumentTypeError: no id begins like that.
+    """
+    if not text or not re.fullmatch(PREFIX_PATTERN, text):
+        raise argparse.ArgumentTypeError(
+            f"no instance ID begins with {text!r}: they are of A-Z a-z 0-9 . _ : @ -"
+        )
+    return text
+
+
 def at_least_one(text: str) -> int:
     """Return a whole number above zero.
 
@@ -90,6 +105,11 @@ def add_state(group: "argparse._ActionsContainer", meaning: str) -> None:
     group.add_argument(
         "--state", metavar="STATE", choices=states, help=f"{meaning}: {', '.join(states)}"
     )
+
+
+def add_prefix(group: "argparse._ActionsContainer", meaning: str) -> None:
+    """Add the beginning of ids."""
+    group.add_argument("--prefix", metavar="TEXT", type=prefix, help=meaning)
 
 
 def add_reason(parser: argparse.ArgumentParser, *, required: bool = False) -> None:

@@ -8,7 +8,7 @@ from sekring.cli.api import Api
 from sekring.cli.confirm import confirmed
 from sekring.cli.exits import Exit
 from sekring.cli.failures import ServiceRefused
-from sekring.cli.options import add_command, add_reason, add_state, instance_id
+from sekring.cli.options import add_command, add_prefix, add_reason, add_state, instance_id
 from sekring.cli.printable import printable
 from sekring.cli.tables import print_json, print_line
 from sekring.errors import InvalidInput
@@ -29,12 +29,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "With several IDs --json prints an array with an answer, or a problem, for each.",
         examples="  sekring reset 6281234567890 6289876543210\n"
         '  sekring reset --state open --reason "WhatsApp is back" --yes\n'
+        "  sekring reset --prefix 6281 --state open\n"
         '  sekring reset 6281234567890 --force --reason "ban lifted, support ticket 4711"',
     )
     chosen = parser.add_mutually_exclusive_group()
     parser.add_argument("ids", metavar="ID", nargs="*", type=instance_id, help="an instance")
     chosen.add_argument("--all", action="store_true", help="every instance; asks first")
     add_state(chosen, "all in this state, asks first")
+    add_prefix(parser, "all whose ID begins with this, and in --state if given; asks first")
     add_reason(parser)
     parser.add_argument(
         "--force", action="store_true", help="lift a ban as well; takes IDs and a --reason"
@@ -49,9 +51,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidInput: the options contradict each other, or there is no terminal to ask on.
     """
-    many = options.all or options.state is not None
-    if many == bool(options.ids):
-        raise InvalidInput("Name instances, or --all, or --state: one of the three.")
+    filtered = options.state is not None or options.prefix is not None
+    if [bool(options.ids), options.all, filtered].count(True) != 1:
+        raise InvalidInput("Name instances, or --all, or --state and --prefix: one of the three.")
+    many = not options.ids
     if options.force and (many or not options.reason):
         raise InvalidInput("--force takes single instances and a --reason, for the audit trail.")
     with Api.of(options) as api:
@@ -90,11 +93,15 @@ def reset_in_words(answer: ResetAnswer) -> str:
 
 def _many(api: Api, options: argparse.Namespace) -> Exit:
     which = f"every instance that is {options.state}" if options.state else "every instance"
+    if options.prefix:
+        which += f" and has an ID that begins with {options.prefix}"
     if not confirmed(f"Reset {which} at {api.url}?", yes=options.yes):
         print("sekring: nothing was reset.", file=sys.stderr)
         return Exit.REFUSED
     state = State(options.state) if options.state else None
-    answer = api.reset_many(ResetsBody(state=state, all=options.all, reason=options.reason))
+    answer = api.reset_many(
+        ResetsBody(state=state, prefix=options.prefix, all=options.all, reason=options.reason)
+    )
     if options.json:
         print_json(answer.body)
     else:

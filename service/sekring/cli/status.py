@@ -9,7 +9,7 @@ from sekring.cli.exits import Exit
 from sekring.cli.instance import facts, headline, open_end
 from sekring.cli.listing import Listing, collect
 from sekring.cli.moments import relative
-from sekring.cli.options import add_command, add_state, at_least_one, instance_id
+from sekring.cli.options import add_command, add_prefix, add_state, at_least_one, instance_id
 from sekring.cli.tables import print_facts, print_json, print_line, print_table
 from sekring.errors import InvalidInput
 from sekring.guide import HealthData
@@ -35,10 +35,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "(closed, half_open, disabled) and 1 if it refuses them (open, forced_open).",
         examples="  sekring status\n"
         "  sekring status --state disabled --limit 20\n"
+        "  sekring status --prefix 6281\n"
         "  sekring status 6281234567890 && connect 6281234567890",
     )
     parser.add_argument("id", metavar="ID", nargs="?", type=instance_id, help="one instance")
     add_state(parser, "list those in this state")
+    add_prefix(parser, "list those whose ID begins with this")
     parser.add_argument(
         "--limit", metavar="N", type=at_least_one, help="list at most so many [default: all]"
     )
@@ -55,8 +57,10 @@ def run(options: argparse.Namespace) -> int:
         InvalidInput: the options contradict each other.
     """
     if options.id is not None:
-        if options.state or options.limit or options.cursor:
-            raise InvalidInput("--state, --limit and --cursor go with a listing, not with an ID.")
+        if options.state or options.prefix or options.limit or options.cursor:
+            raise InvalidInput(
+                "--state, --prefix, --limit and --cursor go with a listing, not with an ID."
+            )
         with Api.of(options) as api:
             return _one(api, options)
     if options.cursor and not options.state:
@@ -79,20 +83,23 @@ def _one(api: Api, options: argparse.Namespace) -> Exit:
 
 def _listing(api: Api, options: argparse.Namespace) -> Exit:
     states = [State(options.state)] if options.state else _SHOWN
-    listing = collect(api, states, limit=options.limit, cursor=options.cursor)
+    listing = collect(
+        api, states, prefix=options.prefix, limit=options.limit, cursor=options.cursor
+    )
     if options.json:
         print_json(listing.body)
         return Exit.DONE
     figures = api.health().value.data
-    _show(listing, states)
+    _show(listing, states, options.prefix)
     print_line(_totals(figures), style="dim")
     return Exit.DONE
 
 
-def _show(listing: Listing, states: Sequence[State]) -> None:
+def _show(listing: Listing, states: Sequence[State], prefix: str | None) -> None:
     if not listing.snapshots:
         what = states[0] if len(states) == 1 else "open, forced open, half-open or disabled"
-        print_line(f"No breaker is {what}.")
+        of = f" of an instance whose ID begins with {prefix}" if prefix else ""
+        print_line(f"No breaker{of} is {what}.")
         return
     # Within a state in the order of the ids, where a person looks one up.
     ordered = sorted(listing.snapshots, key=lambda one: (states.index(one.state), one.instance_id))

@@ -21,6 +21,7 @@ from sekring.http.caller import CallerRoutes
 from sekring.http.errands import ErrandRoutes
 from sekring.http.errorpages import answer_reader
 from sekring.http.events import Events
+from sekring.http.failures import FailureRoutes
 from sekring.http.gateways import GatewayRoutes
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> Litestar:
             Instances,
             Operations,
             PolicyRoutes,
+            FailureRoutes,
             Builds,
             Events,
             CallerRoutes,

@@ -351,6 +351,7 @@ RESET = [Example(summary="With a reason", value={"reason": "the proxy is back"})
 RESETS = [
     Example(summary="Some", value={"instances": ["6281234567890", "6289876543210"]}),
     Example(summary="All open ones", value={"state": "open", "reason": "WhatsApp is back"}),
+    Example(summary="Open ones of one country", value={"state": "open", "prefix": "62"}),
     Example(summary="All", value={"all": True}),
 ]
 FORCE = [

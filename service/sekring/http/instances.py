@@ -20,9 +20,10 @@ from sekring.http.examples import (
     SNAPSHOT,
     documented,
 )
+from sekring.http.instance_examples import DETAIL
 from sekring.http.options import DEADLINE_S, NEEDS
 from sekring.http.origin import origin_of
-from sekring.http.parameters import Cursor, Limit, PathId
+from sekring.http.parameters import Cursor, Limit, Order, PathId, Prefix
 from sekring.http.runtime import Runtime
 from sekring.model import Snapshot, State
 from sekring.store.contract import Forced
@@ -30,6 +31,7 @@ from sekring.tokens import Permission
 from sekring.wire import (
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
     ResetAnswer,
     ResetBody,
@@ -53,20 +55,31 @@ class Instances(Controller):
 
     @get(
         operation_id="listInstances",
-        summary="Instances, all or by state",
+        summary="Instances, all or by state and beginning of their ids",
         responses=documented(InstancePage, PAGE, 400, 401, 403, 503),
     )
     async def list_them(
         self,
         runtime: Runtime,
+        *,
         in_state: Annotated[
             State | None, Parameter(query="state", description="Only those in this state.")
         ] = None,
+        prefix: Prefix = "",
+        order: Annotated[
+            Order,
+            Parameter(
+                description="`open_first`, without a state: open ones before all others, then "
+                "those forced open, half-open, disabled, closed."
+            ),
+        ] = "id",
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> InstancePage:
         """Go on with `cursor` until it is `null`; a page may be short before the last one."""
-        page = await runtime.fleet.page(in_state, cursor, limit)
+        page = await runtime.fleet.page(
+            in_state, cursor, limit, prefix=prefix, open_first=order == "open_first"
+        )
         return InstancePage(instances=page.instances, cursor=page.cursor)
 
     @get(
@@ -78,6 +91,20 @@ class Instances(Controller):
     async def one(self, runtime: Runtime, instance_id: PathId) -> Snapshot:
         """Return the instance; one that was never seen is closed, with `known: false`."""
         return (await runtime.breaker.status(instance_id)).snapshot
+
+    @get(
+        "/{instance_id:str}/detail",
+        operation_id="getInstanceDetail",
+        summary="Everything about one instance",
+        responses=documented(InstanceDetail, DETAIL, 400, 401, 403, 503),
+    )
+    async def detail(self, runtime: Runtime, instance_id: PathId) -> InstanceDetail:
+        """Return the instance, the policy in force value by value, and who owns its session.
+
+        `policy.sources` says of each value where it comes from: `default`, `global` (the fleet's
+        policy) or `instance`.
+        """
+        return await runtime.detail.of(instance_id)
 
     @get(
         "/{instance_id:str}/history",
@@ -144,14 +171,17 @@ class Operations(Controller):
         runtime: Runtime,
         data: Annotated[ResetsBody, Body(examples=RESETS)],
     ) -> ResetsAnswer:
-        """Reset those named, all in a state, or all; banned ones are left as they are."""
-        chosen = [data.instances is not None, data.state is not None, data.all]
-        if sum(chosen) != 1:
-            raise InvalidInput("Send exactly one of instances, state and all.", "instances")
+        """Reset those named, those in a state or with a prefix, or all; banned ones stay banned."""
+        filtered = data.state is not None or data.prefix is not None
+        if [data.instances is not None, filtered, data.all].count(True) != 1:
+            raise InvalidInput(
+                "Send exactly one of instances, state and all; prefix goes with state, or alone.",
+                "instances",
+            )
         origin = origin_of(request, data.reason)
         if data.instances is not None:
             return await runtime.fleet.reset_named(data.instances, origin)
-        return await runtime.fleet.reset_all(data.state, origin)
+        return await runtime.fleet.reset_all(data.state, origin, prefix=data.prefix or "")
 
     @post(
         "/instances/{instance_id:str}/trip",

@@ -1,12 +1,21 @@
 """Path and query parameters that several routes share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar.params import Parameter
 
-from sekring.model import INSTANCE_ID_PATTERN, PATTERN_END
+from sekring.model import INSTANCE_ID_PATTERN, PATTERN_END, PREFIX_PATTERN
 
-__all__ = ["Cursor", "Limit", "PathErrandId", "PathGateway", "PathId", "QueryId"]
+__all__ = [
+    "Cursor",
+    "Limit",
+    "Order",
+    "PathErrandId",
+    "PathGateway",
+    "PathId",
+    "Prefix",
+    "QueryId",
+]
 
 PathId = Annotated[
     str,
@@ -17,6 +26,17 @@ PathId = Annotated[
 ]
 
 Limit = Annotated[int, Parameter(query="limit", ge=1, le=1_000, description="Entries at most.")]
+
+#: In which order instances are listed.
+Order = Literal["id", "open_first"]
+
+Prefix = Annotated[
+    str,
+    Parameter(
+        pattern=PREFIX_PATTERN,
+        description="Only those whose id begins with this; upper and lower case differ.",
+    ),
+]
 
 Cursor = Annotated[str | None, Parameter(max_length=160, description="Where the last page ended.")]
 

@@ -11,7 +11,6 @@ from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.runtime import Runtime
-from sekring.policies import PolicyInForce
 from sekring.policy import PolicyPatch
 from sekring.tokens import Permission
 from sekring.wire import BuildList, PolicyAnswer
@@ -37,7 +36,7 @@ class PolicyRoutes(Controller):
     )
     async def fleet(self, runtime: Runtime) -> PolicyAnswer:
         """Return every field in force, what was set, and where each value comes from."""
-        return _answer(await runtime.policies.fleet())
+        return (await runtime.policies.fleet()).answer()
 
     @put(
         "/policy",
@@ -55,7 +54,7 @@ class PolicyRoutes(Controller):
         data: Annotated[PolicyPatch, Body(examples=FLEET_POLICY)],
     ) -> PolicyAnswer:
         """Send any subset of the fields; the others stay as they are."""
-        return _answer(await runtime.policies.change_fleet(data, origin_of(request)))
+        return (await runtime.policies.change_fleet(data, origin_of(request))).answer()
 
     @delete(
         "/policy",
@@ -67,7 +66,7 @@ class PolicyRoutes(Controller):
     )
     async def drop_fleet(self, request: Request[Any, Any, Any], runtime: Runtime) -> PolicyAnswer:
         """Remove everything that was set for the fleet; answers what is in force then."""
-        return _answer(await runtime.policies.drop_fleet(origin_of(request)))
+        return (await runtime.policies.drop_fleet(origin_of(request))).answer()
 
     @get(
         "/instances/{instance_id:str}/policy",
@@ -78,7 +77,7 @@ class PolicyRoutes(Controller):
     )
     async def instance(self, runtime: Runtime, instance_id: PathId) -> PolicyAnswer:
         """Return every field in force; `set` has what the instance alone has."""
-        return _answer(await runtime.policies.instance(instance_id))
+        return (await runtime.policies.instance(instance_id)).answer()
 
     @put(
         "/instances/{instance_id:str}/policy",
@@ -98,7 +97,7 @@ class PolicyRoutes(Controller):
     ) -> PolicyAnswer:
         """Send any subset of the fields; the others come from the fleet's policy."""
         origin = origin_of(request)
-        return _answer(await runtime.policies.change_instance(instance_id, data, origin))
+        return (await runtime.policies.change_instance(instance_id, data, origin)).answer()
 
     @delete(
         "/instances/{instance_id:str}/policy",
@@ -113,7 +112,7 @@ class PolicyRoutes(Controller):
     ) -> PolicyAnswer:
         """Remove what the instance alone has; answers what is in force then."""
         origin = origin_of(request)
-        return _answer(await runtime.policies.drop_instance(instance_id, origin))
+        return (await runtime.policies.drop_instance(instance_id, origin)).answer()
 
 
 class Builds(Controller):
@@ -148,12 +147,6 @@ class Builds(Controller):
         """Lift the refusal of the build in the query; answers what is still refused."""
         await runtime.breaker.permit_build(build, origin_of(request))
         return await _refused(runtime)
-
-
-def _answer(policy: PolicyInForce) -> PolicyAnswer:
-    return PolicyAnswer(
-        policy=policy.policy, set=policy.patch, sources=policy.sources, version=policy.version
-    )
 
 
 async def _refused(runtime: Runtime) -> BuildList:

@@ -35,6 +35,7 @@ from sekring.errors import (
 )
 from sekring.guide import GuideError
 from sekring.http.options import GUIDE, option_of
+from sekring.http.parameters import Order
 from sekring.model import State
 from sekring.taxonomy import Kind, Protocol
 from sekring.wire import Outcome, Phase, Problem
@@ -64,6 +65,7 @@ _PATTERN_WORDS = MappingProxyType(
     {
         **dict.fromkeys(("attempt_id", "build", "device", "gateway", "id"), _NAME_WORDS),
         "errand_id": "takes 24 hex digits, as the errand itself has them",
+        "prefix": "takes at most 128 of A-Z a-z 0-9 . _ : @ -",
         "phone": "takes an international number: 7 to 15 digits, no + and no leading zeros",
         "url": "takes printable ASCII without spaces",
         "webhook_id": "takes wh_ and 12 hex digits, as GET /v1/webhooks lists them",
@@ -74,6 +76,7 @@ _PATTERN_WORDS = MappingProxyType(
 _CHOICES: Mapping[str, Iterable[str]] = MappingProxyType(
     {
         "kind": Kind,
+        "order": get_args(Order),
         "outcome": get_args(Outcome),
         "phase": Phase,
         "protocol": get_args(Protocol),

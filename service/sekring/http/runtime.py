@@ -12,11 +12,13 @@ from pathlib import Path
 
 import structlog
 
+from sekring.detail import Detail
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
 from sekring.policies import Policies
+from sekring.preview import Preview
 from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
 from sekring.sessions.claims import Claims
@@ -38,6 +40,7 @@ from sekring.store.keys import Keyspace
 from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
 from sekring.store.reads import Reads
+from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.store.session_scripts import SessionScripts
@@ -45,6 +48,7 @@ from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.tokens import TokenBook
+from sekring.trend import Trend
 from sekring.webhooks.courier import Pace
 from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
@@ -130,6 +134,9 @@ class Runtime:
         self.permits = decisions.permits
         self.fleet = Fleet(self.scripts, self.reads, self.keyspace, self.breaker)
         self.policies = Policies(self.scripts, self.reads, self.keyspace)
+        records = Records(self.scripts, self._bulk, self.keyspace)
+        self.trend = Trend(records)
+        self.preview = Preview(records, self.reads, self.policies)
         self._push = PushChannel(
             self._bulk, self.replica.channels, self.replica, ping_ms=settings.staleness_ms // 5 or 1
         )
@@ -189,6 +196,7 @@ class Runtime:
             confirm=self._confirm_partition,
             changed=self.feed.wake,
         )
+        self.detail = Detail(self.breaker, self.policies, self.wishes)
         self.messaging = Messaging(self.wishes, self.errands)
         self.linking = Linking(
             self.breaker,

@@ -44,10 +44,12 @@ class Window:
         return len(self.kinds)
 
     def expire(self, start: int) -> None:
-        self.kinds = {name: (at, kind) for name, (at, kind) in self.kinds.items() if at > start}
+        if any(at <= start for at, _ in self.kinds.values()):
+            self.kinds = {name: (at, kind) for name, (at, kind) in self.kinds.items() if at > start}
 
     def keep_newest(self, most: int) -> None:
-        self.kinds = dict(self.ordered()[-most:])
+        if len(self.kinds) > most:
+            self.kinds = dict(self.ordered()[-most:])
 
     def ordered(self) -> list[tuple[str, tuple[int, str]]]:
         """Oldest first; failures of one millisecond in the order of kinds, then of ids."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from sekring.fleet import page_start
+from sekring.listing import page_start
 from sekring.model import Origin
 from sekring.sessions.partial import Confirm, unconfirmed
 from sekring.sessions.vacancies import Vacancies

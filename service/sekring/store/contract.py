@@ -29,9 +29,11 @@ __all__ = [
     "GuardChange",
     "GuardRequest",
     "KeyspaceClaim",
+    "MinutesRequest",
     "OfferRequest",
     "OverrideRequest",
     "PaceRequest",
+    "PartitionMinutes",
     "PartitionTotals",
     "PartitionView",
     "PermitRequest",
@@ -178,6 +180,10 @@ class TotalsRequest(Request, frozen=True, kw_only=True):
     """`lua/totals.lua`."""
 
     limit: int
+
+
+class MinutesRequest(Request, frozen=True, kw_only=True):
+    """`lua/minutes.lua`."""
 
 
 class ViewRequest(Request, frozen=True, kw_only=True):
@@ -349,6 +355,15 @@ class PartitionTotals(FleetTotals, frozen=True, kw_only=True):
     #: Redis' clock.
     now_ms: int = 0
     policy_version: int = 0
+
+
+class PartitionMinutes(Struct, frozen=True, kw_only=True):
+    """How many failures a partition has counted in the last minutes."""
+
+    #: Redis' clock.
+    now_ms: int
+    #: Minutes since 1970 and counts in turn; a minute without any is not there.
+    counts: tuple[str, ...]
 
 
 class PartitionView(Struct, frozen=True, kw_only=True):

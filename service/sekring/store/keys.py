@@ -48,6 +48,8 @@ _PARTITION_KINDS = (
     KeyKind("due", "zset", 2 * _DAY_MS),
     KeyKind("events", "stream", 7 * _DAY_MS),
     KeyKind("view", "hash", 2 * _DAY_MS),
+    KeyKind("records", "list", 2 * _HOUR_MS),
+    KeyKind("minutes", "hash", 2 * _HOUR_MS),
 )
 #: Written to see whether what was written before it has reached the replicas.
 _FENCE = KeyKind("fence", "string", FENCE_MS)
@@ -159,6 +161,14 @@ class Keyspace(Struct, frozen=True):
     def view(self, partition: int) -> str:
         """Return the hash of what replicas see of a partition, and the name of its push channel."""
         return f"{self._tag(partition)}:view"
+
+    def records(self, partition: int) -> str:
+        """Return the list of a partition's failures of the last hour."""
+        return f"{self._tag(partition)}:records"
+
+    def minutes(self, partition: int) -> str:
+        """Return the hash of how many failures a partition has counted in each minute."""
+        return f"{self._tag(partition)}:minutes"
 
     def builds(self, partition: int) -> str:
         """Return the hash of refused gateway builds."""

@@ -1,5 +1,6 @@
 """What is read from Redis without a script: single commands that change nothing."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -15,6 +16,9 @@ __all__ = ["FLEET", "Reads", "StoredPolicy"]
 
 #: The fleet's own field in a partition's policies; no instance can have that name.
 FLEET = "*"
+
+#: Fields of a hash that are read with one command, at most.
+_FIELDS_AT_ONCE = 500
 
 
 class StoredPolicy(Struct, frozen=True):
@@ -49,18 +53,49 @@ class Reads:
         partition = self._keyspace.partition_of(instance_id)
         return await self._policy(self._keyspace.policies(partition), instance_id)
 
-    async def page(self, partition: int, label: str, after: str | None, limit: int) -> list[str]:
+    async def overrides(
+        self, partition: int, instance_ids: Sequence[str]
+    ) -> dict[str, PolicyPatch]:
+        """Return what those of a partition's instances have set that have a policy of their own."""
+        found: dict[str, PolicyPatch] = {}
+        for first in range(0, len(instance_ids), _FIELDS_AT_ONCE):
+            some = instance_ids[first : first + _FIELDS_AT_ONCE]
+            raws = _list(await self._link.read("HMGET", self._keyspace.policies(partition), *some))
+            for name, raw in zip(some, raws, strict=True):
+                if raw is not None:
+                    stored = msgspec.json.decode(cast("bytes", raw), type=StoredPolicy)
+                    found[name] = stored.patch
+        return found
+
+    async def page(
+        self,
+        partition: int,
+        label: str,
+        after: str | None,
+        limit: int,
+        *,
+        prefix: str = "",
+        upto: str | None = None,
+    ) -> list[str]:
         """Return up to `limit` ids of a partition, in the order of ids, behind the id `after`.
 
-        `label` is a state, or `all`.
+        `label` is a state, or `all`. They begin with `prefix` and go as far as the id `upto`.
         """
-        first = f"[{label}:" if after is None else f"({label}:{after}"
-        # A semicolon is the character after the colon.
+        first, last = _range(label, prefix)
+        if after is not None and after >= prefix:
+            first = f"({label}:{after}"
+        if upto is not None:
+            last = f"[{label}:{upto}"
         found = await self._link.read(
-            "ZRANGE", self._keyspace.index(partition), first, f"({label};",
-            "BYLEX", "LIMIT", 0, limit,
-        )  # fmt: skip
+            "ZRANGE", self._keyspace.index(partition), first, last, "BYLEX", "LIMIT", 0, limit
+        )
         return [_text(member).partition(":")[2] for member in _list(found)]
+
+    async def count(self, partition: int, label: str, prefix: str) -> int:
+        """Return how many ids of a partition begin with `prefix`; `label` as of `page`."""
+        index = self._keyspace.index(partition)
+        found = await self._link.read("ZLEXCOUNT", index, *_range(label, prefix))
+        return cast("int", found)
 
     async def history(self, instance_id: str, limit: int) -> list[Transition]:
         """Return an instance's latest transitions, newest first."""
@@ -94,6 +129,14 @@ class Reads:
     async def _policy(self, key: str, field: str) -> StoredPolicy:
         raw = await self._link.read("HGET", key, field)
         return msgspec.json.decode(cast("bytes", raw), type=StoredPolicy) if raw else StoredPolicy()
+
+
+def _range(label: str, prefix: str) -> tuple[str, str]:
+    """Return the range of an index with the ids that begin with `prefix`.
+
+    No id has a DEL, and all that an id may have comes before it.
+    """
+    return f"[{label}:{prefix}", f"({label}:{prefix}\x7f"
 
 
 def _list(answer: object) -> list[object]:

@@ -18,9 +18,11 @@ from sekring.store.contract import (
     GuardChange,
     GuardRequest,
     KeyspaceClaim,
+    MinutesRequest,
     OfferRequest,
     OverrideRequest,
     PaceRequest,
+    PartitionMinutes,
     PartitionTotals,
     PartitionView,
     PermitRequest,
@@ -59,11 +61,11 @@ class Scripts(ScriptCalls):
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        return await self._on_instance("report", request.instance_id, request, Verdict)
+        return await self._on_record("report", request.instance_id, request, Verdict)
 
     async def reset(self, request: ResetRequest) -> ResetDone:
         """Close the breaker and clear its counters."""
-        return await self._on_instance("reset", request.instance_id, request, ResetDone)
+        return await self._on_record("reset", request.instance_id, request, ResetDone)
 
     async def trip(self, request: TripRequest) -> Forced:
         """Force the breaker open."""
@@ -133,6 +135,11 @@ class Scripts(ScriptCalls):
             self._keyspace.policies(partition),
         ]
         return await self._run("totals", keys, request, PartitionTotals, self._bulk)
+
+    async def minutes(self, partition: int, request: MinutesRequest) -> PartitionMinutes:
+        """Read how many failures one partition has counted in each of the last minutes."""
+        keys = [self._keyspace.minutes(partition)]
+        return await self._run("minutes", keys, request, PartitionMinutes, self._bulk)
 
     async def view(self, partition: int, request: ViewRequest) -> PartitionView:
         """Read what a replica's view of a partition begins with."""
@@ -211,3 +218,15 @@ class Scripts(ScriptCalls):
         self, name: str, instance_id: str, request: Request, reply: type[Reply]
     ) -> Reply:
         return await self._run(name, self._keyspace.instance(instance_id), request, reply)
+
+    async def _on_record(
+        self, name: str, instance_id: str, request: Request, reply: type[Reply]
+    ) -> Reply:
+        """Do as `_on_instance` with a script that also keeps the record of failures."""
+        partition = self._keyspace.partition_of(instance_id)
+        keys = [
+            *self._keyspace.instance(instance_id),
+            self._keyspace.records(partition),
+            self._keyspace.minutes(partition),
+        ]
+        return await self._run(name, keys, request, reply)

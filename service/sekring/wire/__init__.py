@@ -13,11 +13,19 @@ from sekring.wire.attempts import (
     OutcomeBody,
 )
 from sekring.wire.caller import CallerAnswer
+from sekring.wire.failures import (
+    FailuresAnswer,
+    Minute,
+    PreviewAnswer,
+    PreviewChange,
+    PreviewSide,
+)
 from sekring.wire.fields import FeedName
 from sekring.wire.guard import GuardAnswer, GuardResetBody
 from sekring.wire.instances import (
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
     ResetAnswer,
     ResetBody,
@@ -83,6 +91,7 @@ __all__ = [
     "ErrandOutcome",
     "ErrandsAnswer",
     "ErrandsBody",
+    "FailuresAnswer",
     "FeedName",
     "ForceAnswer",
     "ForceBody",
@@ -92,10 +101,12 @@ __all__ = [
     "GuardAnswer",
     "GuardResetBody",
     "HeldLease",
+    "InstanceDetail",
     "InstancePage",
     "Lease",
     "MessageBody",
     "MessageSent",
+    "Minute",
     "Outcome",
     "OutcomeBody",
     "OutcomeTaken",
@@ -105,6 +116,9 @@ __all__ = [
     "PhaseAnswer",
     "PhaseBody",
     "PolicyAnswer",
+    "PreviewAnswer",
+    "PreviewChange",
+    "PreviewSide",
     "Problem",
     "QrBody",
     "RefusedBuildItem",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sekring.model import PATTERN_END, InstanceId
+from sekring.model import PATTERN_END, PREFIX_PATTERN, InstanceId
 
 __all__ = [
     "AgeMs",
@@ -18,6 +18,7 @@ __all__ = [
     "ForMs",
     "GatewayName",
     "InstanceIds",
+    "Prefix",
     "Reason",
     "ReportId",
 ]
@@ -94,4 +95,13 @@ BanExpire = Annotated[
     ),
 ]
 ForMs = Annotated[int, Meta(ge=1, le=_YEAR_MS, description="How long; default: until a reset.")]
+Prefix = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        pattern=PREFIX_PATTERN,
+        description="Those whose id begins with this; upper and lower case differ.",
+        examples=["62812"],
+    ),
+]
 InstanceIds = Annotated[list[InstanceId], Meta(min_length=1, max_length=1_000)]

@@ -5,11 +5,14 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from sekring.model import Snapshot, State, Transition
-from sekring.wire.fields import ForMs, InstanceIds, Reason
+from sekring.wire.fields import ForMs, InstanceIds, Prefix, Reason
+from sekring.wire.policies import PolicyAnswer
+from sekring.wire.sessions import Session
 
 __all__ = [
     "ForceAnswer",
     "ForceBody",
+    "InstanceDetail",
     "InstancePage",
     "ResetAnswer",
     "ResetBody",
@@ -24,6 +27,21 @@ class InstancePage(Struct, frozen=True, kw_only=True):
 
     instances: list[Snapshot]
     cursor: str | None = None
+
+
+class InstanceDetail(Struct, frozen=True, kw_only=True):
+    """All that there is to see of an instance."""
+
+    #: With the window's failures, each with its time and kind.
+    snapshot: Snapshot
+    attempts_in_flight: Annotated[
+        int,
+        Meta(description="Attempts that were permitted and have neither connected nor ended yet."),
+    ]
+    #: In force for the instance, and where each value comes from; no sources while Redis is away.
+    policy: PolicyAnswer
+    #: Who owns its session, and where that stands; `null` while Redis is away.
+    session: Session | None
 
 
 class TransitionList(Struct, frozen=True, kw_only=True):
@@ -54,12 +72,16 @@ class ResetAnswer(Struct, frozen=True, kw_only=True):
 
 
 class ResetsBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which instances to reset: exactly one of `instances`, `state` and `all`."""
+    """Which instances to reset: exactly one of `instances`, `state` and `all`.
+
+    `prefix` goes with `state`, or alone.
+    """
 
     instances: InstanceIds | None = None
     state: State | None = None
     all: bool = False
     reason: Reason | None = None
+    prefix: Prefix | None = None
 
 
 class ResetsAnswer(Struct, frozen=True, kw_only=True):
