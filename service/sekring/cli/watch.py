@@ -1,11 +1,15 @@
 """`sekring watch`: the fleet on a terminal, live, with resets by key."""
 
 import argparse
+import asyncio
 import os
 import sys
 
 from sekring.cli.address import address
+from sekring.cli.exits import Exit
 from sekring.cli.options import add_command
+from sekring.cli.watching.app import Watch
+from sekring.cli.watching.service import Service
 from sekring.errors import InvalidInput
 
 __all__ = ["register", "run"]
@@ -46,13 +50,14 @@ def run(options: argparse.Namespace) -> int:
             "watch needs a terminal that can show a screen, and TERM says that this one cannot; "
             "`sekring health` and `sekring status` say the same once."
         )
-    # Here, since the other commands need not wait for what draws the screen.
-    from sekring.cli.watching.app import Watch  # noqa: PLC0415
-    from sekring.cli.watching.service import Service  # noqa: PLC0415
-
     answer_s = None if options.timeout_ms is None else options.timeout_ms / 1000
-    app = Watch(Service(there, answer_s))
-    refused = app.run()
+    return asyncio.run(_watch(Service(there, answer_s)))
+
+
+async def _watch(service: Service) -> int:
+    async with service:
+        app = Watch(service)
+        refused = await app.run_async()
     if refused is not None:
         raise refused
-    return app.return_code or 0
+    return app.return_code or Exit.DONE

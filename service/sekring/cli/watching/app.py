@@ -1,6 +1,7 @@
 """The screens of `sekring watch` put together, and the keys that work on all of them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from typing import ClassVar
@@ -8,6 +9,7 @@ from typing import ClassVar
 from rich.terminal_theme import SVG_EXPORT_THEME
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.worker import WorkerError
 
 from sekring.cli.exits import Exit
 from sekring.cli.failures import ServiceRefused
@@ -63,12 +65,16 @@ class Watch(App[ServiceRefused]):
             # Or the terminal would be left as the screen needs it.
             loop.add_signal_handler(number, self.action_interrupt)
         await self.push_screen(Overview(self._service, self._board, self._follower))
-        self.run_worker(self._follow())
+        self._following = self.run_worker(self._follow())
+
+    async def on_unmount(self) -> None:
+        """Have the following ended before the connections are."""
+        with contextlib.suppress(WorkerError):
+            await self._following.wait()
 
     async def _follow(self) -> None:
         try:
-            async with self._service:
-                await self._follower.run()
+            await self._follower.run()
         except* ServiceRefused as refused:
             self.exit(next(one for one in refused.exceptions if isinstance(one, ServiceRefused)))
 

@@ -28,6 +28,9 @@ _FAILURES = 8
 _ID_MIN = 13
 _CAUSE_MIN = 9
 
+#: From here on there is room beside the cause for the operator's reason.
+_REASON_TOO = 16
+
 #: The least room for the last failure, and the most that it needs: `stream_error 12 min ago`.
 _LAST_MIN = 10
 _LAST_MAX = 23
@@ -83,7 +86,8 @@ def columns(width: int, rows: Sequence[Row]) -> tuple[Column, ...]:
 def cells(row: Row, shown: Sequence[Column], now_s: float) -> list[Text]:
     """Return one line of the list as it is at `now_s` (monotonic seconds)."""
     snapshot = row.snapshot
-    cause = ": ".join(filter(None, (snapshot.cause, snapshot.reason)))
+    reason = snapshot.reason if shown[4].width >= _REASON_TOO else None
+    cause = ": ".join(filter(None, (snapshot.cause, reason)))
     texts = {
         "INSTANCE": Text(printable(snapshot.instance_id)),
         "STATE": Text(snapshot.state, STATE_STYLES[snapshot.state]),

@@ -69,11 +69,8 @@ class Detail(Screen[None]):
     async def _read(self) -> None:
         name, service = self.instance_id, self._service
         try:
-            snapshot, policy, session, history = await asyncio.gather(
-                service.instance(name),
-                service.policy(name),
-                service.session(name),
-                service.history(name, _HISTORY),
+            found, history = await asyncio.gather(
+                service.detail(name), service.history(name, _HISTORY)
             )
         except (ServiceRefused, Unreachable) as error:
             self._away_ms = self._away_ms or now_ms()
@@ -82,9 +79,10 @@ class Detail(Screen[None]):
             return
         self._away_ms = None
         self._say("")
-        row = Row(snapshot, time.monotonic())
-        self._account = Account(row, policy, session, history.transitions)
-        self.query_one("#heading", Static).update(Text(printable(headline(snapshot)), "bold"))
+        row = Row(found.snapshot, time.monotonic())
+        self._account = Account(row, found, history.transitions)
+        heading = printable(headline(found.snapshot))
+        self.query_one("#heading", Static).update(Text(heading, "bold"))
         self._show()
 
     def _say(self, words: str) -> None:

@@ -145,7 +145,7 @@ def _notice(board: Board) -> str:
     if board.health is not None and board.health.degraded:
         return (
             "Degraded: Redis is not reachable, or has yet to learn what was reported meanwhile. "
-            "The figures are the last known ones."
+            "The figures and the list are the last known ones."
         )
     if link.contact is Contact.POLLING:
         return f"No live feed ({link.why}): asking every few seconds instead."

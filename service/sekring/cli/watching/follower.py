@@ -127,13 +127,22 @@ class Follower:
         if self._board.link.contact in {Contact.STARTING, Contact.AWAY}:
             # The service may have come back with other tokens.
             self._board.set_caller(await self._service.caller())
+        health = await self._service.health()
+        self._board.set_health(health)
+        try:
+            await self._read_breakers()
+        except ServiceRefused:
+            self._whole = True
+            if not health.degraded:  # without Redis there are figures, but no lists
+                raise
+
+    async def _read_breakers(self) -> None:
         dirty, self._dirty = self._dirty, set()
         due = time.monotonic() - self._listed_s > _LIST_S
         if self._whole or due or self._deaf or len(dirty) > _SINGLY_MAX:
             await self._read_list()
         else:
             await self._read_singly(dirty)
-        self._board.set_health(await self._service.health())
         if dirty:
             self._changed(frozenset(dirty))
 

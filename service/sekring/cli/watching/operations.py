@@ -4,7 +4,6 @@ from typing import Any
 
 from textual.app import App
 
-from sekring.cli.api import PAGE_MAX
 from sekring.cli.durations import in_words
 from sekring.cli.failures import ServiceRefused, Unreachable
 from sekring.cli.printable import printable
@@ -19,6 +18,9 @@ from sekring.model import Snapshot
 from sekring.wire import ResetsAnswer
 
 __all__ = ["Operations"]
+
+#: Breakers that one request resets: where one fails, those before it are done and counted.
+_AT_ONCE = 200
 
 #: How long what was done stays on the screen, and what was refused, in seconds.
 _DONE_S = 6.0
@@ -80,8 +82,8 @@ class Operations:
             return
         done = ResetsAnswer(requested=0, reset=0, unchanged=0, banned=0)
         try:
-            for start in range(0, len(ids), PAGE_MAX):
-                some = ids[start : start + PAGE_MAX]
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
                 done = _sum(done, await self._service.reset_many(some, body.reason))
         except (ServiceRefused, Unreachable) as error:
             self._refuse(error)

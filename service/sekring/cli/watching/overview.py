@@ -29,6 +29,10 @@ _LOOK_S = 0.1
 #: How often the times that are shown count on, in seconds.
 _TICK_S = 1.0
 
+#: What can be typed as the beginning of an id, and how long an id is at most.
+_TYPED = r"[A-Za-z0-9._:@-]*"
+_ID_MAX = 128
+
 
 class Overview(Screen[None]):
     """Shows the board."""
@@ -50,6 +54,7 @@ class Overview(Screen[None]):
         self._service, self._board, self._follower = service, board, follower
         self._shown = -1
         self._ticked_s = 0.0
+        self._offered = board.may_operate
 
     @property
     def selected(self) -> str | None:
@@ -62,7 +67,13 @@ class Overview(Screen[None]):
         yield Notice(id="notice")
         yield Figures(id="figures")
         yield Choice(id="choice")
-        yield Input(placeholder="the beginning of an id", id="search", compact=True)
+        yield Input(
+            placeholder="the beginning of an id",
+            restrict=_TYPED,
+            max_length=_ID_MAX,
+            id="search",
+            compact=True,
+        )
         yield Static(id="note")
         yield Breakers()
         yield Transitions()
@@ -90,6 +101,10 @@ class Overview(Screen[None]):
 
     def _show(self) -> None:
         board = self._board
+        if board.may_operate != self._offered:
+            self._offered = board.may_operate
+            self.refresh_bindings()
+            self.app.refresh_bindings()
         self.query_one(Title).show(board, self._service.url)
         self.query_one(Notice).show(board)
         self.query_one(Figures).show(board)
@@ -128,11 +143,11 @@ class Overview(Screen[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search as it is typed."""
-        self._change(prefix=event.value.strip())
+        self._change(prefix=event.value)
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go on in what was found; an id that is not on the list is opened all the same."""
-        name = event.value.strip()
+        name = event.value
         self.query_one(Breakers).focus()
         if not name:
             self.action_end_search()

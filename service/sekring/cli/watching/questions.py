@@ -61,9 +61,14 @@ class _Question(ModalScreen[T | None]):
         """
         raise NotImplementedError
 
-    def on_input_submitted(self) -> None:
-        """Enter goes on: to what is missing, then to the button, which Enter presses."""
+    def enter(self) -> None:
+        """Answer, when Enter is pressed where something is typed in."""
         self._try()
+
+    def on_input_submitted(self) -> None:
+        """Answer, or go on to what is missing."""
+        # By a method of ours: Textual calls the handlers of every class, not only the last one's.
+        self.enter()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Answer."""
@@ -124,7 +129,7 @@ class AskResets(_Question[ResetBody]):
         """Return why."""
         return ResetBody(reason=self.reason)
 
-    def on_input_submitted(self) -> None:
+    def enter(self) -> None:
         """Have the button pressed as well."""
         self.query_one("#yes").focus()
 

@@ -16,7 +16,7 @@ from sekring.cli.tables import STATE_STYLES
 from sekring.cli.watching.row import Row
 from sekring.cli.watching.transitions import what_happened
 from sekring.model import Snapshot, Transition
-from sekring.wire import PolicyAnswer, Session
+from sekring.wire import InstanceDetail, PolicyAnswer
 
 __all__ = ["Account", "page"]
 
@@ -29,27 +29,24 @@ class Account(Struct, frozen=True):
     """All that the service says about an instance."""
 
     row: Row
-    policy: PolicyAnswer
-    session: Session
+    detail: InstanceDetail
     transitions: list[Transition]
 
 
 def page(account: Account, now_s: float) -> RenderableType:
     """Return the page as it is at `now_s` (monotonic seconds)."""
-    snapshot = account.row.snapshot
+    snapshot, policy = account.detail.snapshot, account.detail.policy
     now_ms = snapshot.now_ms + int((now_s - account.row.read_s) * 1000)
-    state, *others = facts(snapshot, account.policy)
+    state, *others = facts(snapshot, policy)
     left = account.row.left(now_s)
     return Group(
-        _facts(
-            [state, *([("Time left", left)] if left else []), *others, *_owner(account.session)]
-        ),
-        *_section(f"Failures in the last {in_words(account.policy.policy.window_ms)}"),
-        _window(snapshot, account.policy, now_ms),
+        _facts([state, *([("Time left", left)] if left else []), *others, *_owner(account.detail)]),
+        *_section(f"Failures in the last {in_words(policy.policy.window_ms)}"),
+        _window(snapshot, policy, now_ms),
         *_section("History"),
         _history(account.transitions, now_ms),
         *_section("Policy in force"),
-        _policy(account.policy),
+        _policy(policy),
     )
 
 
@@ -66,13 +63,20 @@ def _facts(found: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def _owner(session: Session) -> list[tuple[str, str]]:
+def _owner(detail: InstanceDetail) -> list[tuple[str, str]]:
+    flying = [("Attempts in flight", f"{detail.attempts_in_flight:,}")]
+    session = detail.session
+    if session is None:
+        return [*flying, ("Lease owner", "not known while Redis is away")]
     if session.gateway is None:
         wanted = "to be connected, by whichever gateway claims it" if session.wanted else "nobody"
-        return [("Lease owner", wanted)]
+        return [*flying, ("Lease owner", wanted)]
     ends = "" if session.lease_ends_in_ms is None else f", for {in_words(session.lease_ends_in_ms)}"
-    owner = [("Lease owner", f"{session.gateway} (token {session.token}{ends})")]
-    return [*owner, ("Session", ": ".join(filter(None, (session.phase, session.detail))))]
+    return [
+        *flying,
+        ("Lease owner", f"{session.gateway} (token {session.token}{ends})"),
+        ("Session", ": ".join(filter(None, (session.phase, session.detail)))),
+    ]
 
 
 def _window(snapshot: Snapshot, answer: PolicyAnswer, now_ms: int) -> Text:

@@ -21,13 +21,12 @@ from sekring.wire import (
     CallerAnswer,
     ForceAnswer,
     ForceBody,
+    InstanceDetail,
     InstancePage,
-    PolicyAnswer,
     ResetAnswer,
     ResetBody,
     ResetsAnswer,
     ResetsBody,
-    Session,
     TransitionList,
 )
 
@@ -77,7 +76,9 @@ class Service:
         self, state: State | None, prefix: str, *, cursor: str | None = None, limit: int = PAGE_MAX
     ) -> InstancePage:
         """Return one page of the instances in a state whose ids begin with `prefix`."""
-        wanted = {"state": state, "prefix": prefix, "cursor": cursor}
+        # Of all instances, first those that somebody may look for.
+        order = "open_first" if state is None else None
+        wanted = {"state": state, "prefix": prefix, "order": order, "cursor": cursor}
         query = {name: str(value) for name, value in wanted.items() if value}
         path = "/v1/instances"
         return await self._send("GET", path, InstancePage, query={**query, "limit": limit})
@@ -86,26 +87,21 @@ class Service:
         """Return one instance."""
         return await self._send("GET", path_of(instance_id), Snapshot)
 
+    async def detail(self, instance_id: str) -> InstanceDetail:
+        """Return everything about one instance."""
+        return await self._send("GET", path_of(instance_id, "detail"), InstanceDetail)
+
     async def history(self, instance_id: str, limit: int) -> TransitionList:
         """Return an instance's latest transitions."""
         path = path_of(instance_id, "history")
         return await self._send("GET", path, TransitionList, query={"limit": limit})
-
-    async def policy(self, instance_id: str) -> PolicyAnswer:
-        """Return an instance's policy."""
-        return await self._send("GET", path_of(instance_id, "policy"), PolicyAnswer)
-
-    async def session(self, instance_id: str) -> Session:
-        """Return who owns the instance's session."""
-        path = path_of(instance_id).replace("/v1/instances/", "/v1/sessions/", 1)
-        return await self._send("GET", path, Session)
 
     async def reset(self, instance_id: str, body: ResetBody) -> ResetAnswer:
         """Reset one instance."""
         return await self._send("POST", path_of(instance_id, "reset"), ResetAnswer, body=body)
 
     async def reset_many(self, ids: Sequence[str], reason: str | None) -> ResetsAnswer:
-        """Reset these, 1,000 at most."""
+        """Reset these, 1,000 at most; banned ones are left alone."""
         body = ResetsBody(instances=list(ids), reason=reason)
         return await self._send("POST", "/v1/resets", ResetsAnswer, body=body, answer_s=RESETS_S)
 
