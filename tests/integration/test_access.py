@@ -20,6 +20,7 @@ NEEDED = {
     "live": None,
     "ready": None,
     "health": Role.VIEWER,
+    "getCaller": Role.VIEWER,
     "circuitBreakerStatus": Role.VIEWER,
     "resetCircuitBreakerPage": Role.VIEWER,
     "listInstances": Role.VIEWER,
@@ -242,6 +243,32 @@ def test_a_role_too_low_is_named(guarded: ServiceProcess) -> None:
     assert answer.status_code == 403
     assert answer.json()["type"] == "not_allowed"
     assert "'the-gateway' has the role gateway" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("role", "permissions"),
+    [
+        (Role.VIEWER, ["read"]),
+        (Role.GATEWAY, ["read", "report"]),
+        (Role.OPERATOR, ["read", "report", "operate"]),
+    ],
+)
+def test_a_token_can_be_asked_for_what_it_is(
+    guarded: ServiceProcess, role: Role, permissions: list[str]
+) -> None:
+    answer = httpx.get(f"{guarded.url}/v1/caller", headers=bearer(TOKENS[role].token))
+
+    assert answer.json() == {"name": f"the-{role}", "role": role, "permissions": permissions}
+
+
+def test_without_tokens_everybody_may_do_everything(unguarded: ServiceProcess) -> None:
+    answer = httpx.get(f"{unguarded.url}/v1/caller").json()
+
+    assert answer == {
+        "name": "anonymous",
+        "role": "operator",
+        "permissions": ["read", "report", "operate"],
+    }
 
 
 def test_the_audit_trail_names_the_token(guarded: ServiceProcess) -> None:

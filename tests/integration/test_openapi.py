@@ -271,6 +271,7 @@ def report(client: Client, kind: str, **fields: object) -> Any:
 def its_fleet_is_guarded(client: Client) -> None:
     body = {"reason": "WhatsApp announces an outage", "for_ms": 60_000}
     assert client.call("tripGuard", body).json()["state"] == "forced_open"
+    assert client.call("getCaller").json()["role"] == "operator"
     guard = client.call("getGuard").json()
     assert guard["rate_per_s"] == guard["policy"]["rate_per_s"]
     assert client.call("health").json()["data"]["guard"] == "forced_open"

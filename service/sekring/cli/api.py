@@ -23,13 +23,13 @@ from sekring.wire import (
     TransitionList,
 )
 
-__all__ = ["PAGE_MAX", "Api"]
+__all__ = ["PAGE_MAX", "RESETS_S", "Api", "path_of"]
 
 #: Entries that one request may ask for.
 PAGE_MAX = 1_000
 
 #: Resetting a large fleet takes the service up to a minute, in seconds.
-_RESETS_S = 75.0
+RESETS_S = 75.0
 
 
 class Api:
@@ -72,7 +72,7 @@ class Api:
 
     def instance(self, instance_id: str) -> Answer[Snapshot]:
         """Return one instance."""
-        return self._transport.send("GET", _path(instance_id), Snapshot)
+        return self._transport.send("GET", path_of(instance_id), Snapshot)
 
     def instances(
         self, state: State | None, *, prefix: str | None = None, cursor: str | None, limit: int
@@ -89,26 +89,26 @@ class Api:
 
     def history(self, instance_id: str, limit: int) -> Answer[TransitionList]:
         """Return an instance's latest transitions."""
-        path = _path(instance_id, "history")
+        path = path_of(instance_id, "history")
         return self._transport.send("GET", path, TransitionList, query={"limit": limit})
 
     def reset(self, instance_id: str, body: ResetBody) -> Answer[ResetAnswer]:
         """Reset one instance."""
-        return self._transport.send("POST", _path(instance_id, "reset"), ResetAnswer, body=body)
+        return self._transport.send("POST", path_of(instance_id, "reset"), ResetAnswer, body=body)
 
     def reset_many(self, body: ResetsBody) -> Answer[ResetsAnswer]:
         """Reset all instances, or all in a state or with a prefix."""
         return self._transport.send(
-            "POST", "/v1/resets", ResetsAnswer, body=body, answer_s=_RESETS_S
+            "POST", "/v1/resets", ResetsAnswer, body=body, answer_s=RESETS_S
         )
 
     def trip(self, instance_id: str, body: ForceBody) -> Answer[ForceAnswer]:
         """Force one instance open."""
-        return self._transport.send("POST", _path(instance_id, "trip"), ForceAnswer, body=body)
+        return self._transport.send("POST", path_of(instance_id, "trip"), ForceAnswer, body=body)
 
     def disable(self, instance_id: str, body: ForceBody) -> Answer[ForceAnswer]:
         """Switch one instance's breaker off."""
-        return self._transport.send("POST", _path(instance_id, "disable"), ForceAnswer, body=body)
+        return self._transport.send("POST", path_of(instance_id, "disable"), ForceAnswer, body=body)
 
     def policy(self, instance_id: str | None) -> Answer[PolicyAnswer]:
         """Return the policy of an instance, or the fleet's."""
@@ -125,7 +125,8 @@ class Api:
         return self._transport.send("DELETE", _policy_path(instance_id), PolicyAnswer)
 
 
-def _path(instance_id: str, *more: str) -> str:
+def path_of(instance_id: str, *more: str) -> str:
+    """Return the path of an instance, or of something of it."""
     quoted = quote(instance_id, safe="")
     if not instance_id.strip("."):
         # `.` and `..` are fine ids, and steps in a path unless they are quoted.
@@ -134,4 +135,4 @@ def _path(instance_id: str, *more: str) -> str:
 
 
 def _policy_path(instance_id: str | None) -> str:
-    return "/v1/policy" if instance_id is None else _path(instance_id, "policy")
+    return "/v1/policy" if instance_id is None else path_of(instance_id, "policy")

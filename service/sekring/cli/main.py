@@ -34,6 +34,7 @@ _COMMANDS = (
     "policy",
     "history",
     "health",
+    "watch",
     "token",
 )
 
@@ -42,6 +43,7 @@ examples:
   sekring serve
   sekring status 6281234567890
   sekring reset 6281234567890 --reason "the proxy is back"
+  sekring watch
 
 environment:
   SEKRING_URL    where the service is [default: http://localhost:8000]

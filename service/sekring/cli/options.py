@@ -27,8 +27,9 @@ def add_command(
     description: str,
     examples: str,
     remote: bool = True,
+    json: bool = True,
 ) -> argparse.ArgumentParser:
-    """Add a subcommand with `--json`; with `--url` and `--timeout` where it calls the service."""
+    """Add a subcommand: with `--json`; with `--url` and `--timeout` where it calls the service."""
     parser = commands.add_parser(
         name,
         help=help,
@@ -50,8 +51,9 @@ def add_command(
             type=duration,
             help="how long to wait for an answer [default: 15s]",
         )
-    sent = ", as the service sends it" if remote else ""
-    parser.add_argument("--json", action="store_true", help=f"print JSON{sent}")
+    if json:
+        sent = ", as the service sends it" if remote else ""
+        parser.add_argument("--json", action="store_true", help=f"print JSON{sent}")
     return parser
 
 

@@ -15,7 +15,7 @@ from sekring.errors import InvalidInput
 from sekring.model import State
 from sekring.wire import ResetAnswer, ResetBody, ResetsAnswer, ResetsBody
 
-__all__ = ["register", "run"]
+__all__ = ["register", "reset_in_words", "resets_in_words", "run"]
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -76,13 +76,14 @@ def _each(api: Api, ids: Sequence[str], options: argparse.Namespace) -> Exit:
         else:
             documents.append(answer.body)
             if not options.json:
-                print_line(_words(answer.value))
+                print_line(reset_in_words(answer.value))
     if options.json:
         print_json(documents[0] if len(ids) == 1 else b"[" + b",".join(documents) + b"]")
     return code
 
 
-def _words(answer: ResetAnswer) -> str:
+def reset_in_words(answer: ResetAnswer) -> str:
+    """Say what the reset of one instance did."""
     if not answer.known:
         return f"{answer.instance_id}: {answer.state}; nothing is known of it."
     if answer.was == answer.state:
@@ -104,11 +105,12 @@ def _many(api: Api, options: argparse.Namespace) -> Exit:
     if options.json:
         print_json(answer.body)
     else:
-        print_line(_count_words(answer.value))
+        print_line(resets_in_words(answer.value))
     return Exit.DONE
 
 
-def _count_words(answer: ResetsAnswer) -> str:
+def resets_in_words(answer: ResetsAnswer) -> str:
+    """Say what the reset of many did."""
     words = f"{answer.reset:,} of {answer.requested:,} were reset"
     if answer.unchanged:
         words += f"; {answer.unchanged:,} had changed meanwhile"

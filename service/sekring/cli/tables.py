@@ -14,10 +14,10 @@ from rich.text import Text
 from sekring.cli.printable import printable
 from sekring.model import State
 
-__all__ = ["print_facts", "print_json", "print_line", "print_table"]
+__all__ = ["STATE_STYLES", "print_facts", "print_json", "print_line", "print_table"]
 
 #: How each state looks where colours are shown.
-_STYLES: Mapping[str, str] = MappingProxyType(
+STATE_STYLES: Mapping[str, str] = MappingProxyType(
     {
         State.CLOSED: "green",
         State.OPEN: "bold red",
@@ -101,7 +101,7 @@ def _table(*, show_header: bool) -> Table:
 
 
 def _cell(value: str) -> Text:
-    return Text(printable(value), _STYLES.get(value, "") if isinstance(value, State) else "")
+    return Text(printable(value), STATE_STYLES.get(value, "") if isinstance(value, State) else "")
 
 
 def _print(what: Text | Table) -> None:

@@ -14,10 +14,10 @@ from sekring.cli.address import Address
 from sekring.cli.diagnosis import media_type_of, what_answered, what_failed
 from sekring.cli.failures import ServiceRefused, Unreachable
 
-__all__ = ["Answer", "Transport"]
+__all__ = ["CONNECT_S", "Answer", "Transport", "headers_of", "read", "refusal"]
 
 #: How long to wait for a connection, and for an answer, in seconds.
-_CONNECT_S = 5.0
+CONNECT_S = 5.0
 _ANSWER_S = 15.0
 
 #: What to do about an error of this status, where the service's own sentence cannot know.
@@ -50,10 +50,7 @@ class Transport:
         """Prepare it, nothing is sent yet; `answer_s` goes before each request's own deadline."""
         self.url = address.url
         self._answer_s = answer_s
-        headers = {"Accept": "application/json", "User-Agent": f"sekring-cli/{__version__}"}
-        if address.token:
-            headers["Authorization"] = f"Bearer {address.token}"
-        self._client = httpx.Client(headers=headers)
+        self._client = httpx.Client(headers=headers_of(address))
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -85,7 +82,7 @@ class Transport:
             Unreachable: there was no answer, or none that Sekring gives.
         """
         answer_s = self._answer_s or answer_s
-        connect_s = min(_CONNECT_S, answer_s)
+        connect_s = min(CONNECT_S, answer_s)
         timeout = httpx.Timeout(answer_s, connect=connect_s)
         content = None if body is None else msgspec.json.encode(body)
         headers = None if body is None else {"Content-Type": "application/json"}
@@ -101,15 +98,34 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             words = what_failed(self.url, error, connect_s=connect_s, answer_s=answer_s)
             raise Unreachable(words) from error
-        if response.is_success:
-            try:
-                return Answer(msgspec.json.decode(response.content, type=answer), response.content)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise Unreachable(what_answered(self.url, response)) from error
-        raise _refusal(self.url, response)
+        return read(self.url, response, answer)
 
 
-def _refusal(url: str, response: httpx.Response) -> ServiceRefused | Unreachable:
+def headers_of(address: Address) -> dict[str, str]:
+    """Return what every request says of this command and its user."""
+    headers = {"Accept": "application/json", "User-Agent": f"sekring-cli/{__version__}"}
+    if address.token:
+        headers["Authorization"] = f"Bearer {address.token}"
+    return headers
+
+
+def read(url: str, response: httpx.Response, answer: type[T]) -> Answer[T]:
+    """Decode what the service at `url` answered.
+
+    Raises:
+        ServiceRefused: it is an error of the service's.
+        Unreachable: it is none that Sekring gives.
+    """
+    if response.is_success:
+        try:
+            return Answer(msgspec.json.decode(response.content, type=answer), response.content)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Unreachable(what_answered(url, response)) from error
+    raise refusal(url, response)
+
+
+def refusal(url: str, response: httpx.Response) -> ServiceRefused | Unreachable:
+    """Return what an answer that is no success says."""
     try:
         problem = msgspec.json.decode(response.content, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):

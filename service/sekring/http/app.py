@@ -31,6 +31,7 @@ from sekring.console.views import Views
 from sekring.http.attempts import Attempts
 from sekring.http.auth import authorize
 from sekring.http.bodies import RawSchema
+from sekring.http.caller import CallerRoutes
 from sekring.http.errands import ErrandRoutes
 from sekring.http.events import Events
 from sekring.http.failures import FailureRoutes
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> Litestar:
             FailureRoutes,
             Builds,
             Events,
+            CallerRoutes,
             WebhookRoutes,
             GuardRoutes,
             LeaseRoutes,

@@ -12,6 +12,7 @@ from sekring.wire.attempts import (
     Outcome,
     OutcomeBody,
 )
+from sekring.wire.caller import CallerAnswer
 from sekring.wire.events import AliveNotice
 from sekring.wire.failures import (
     FailuresAnswer,
@@ -83,6 +84,7 @@ __all__ = [
     "BatchItem",
     "BatchResult",
     "BuildList",
+    "CallerAnswer",
     "ClaimAnswer",
     "ClaimBody",
     "Delivery",

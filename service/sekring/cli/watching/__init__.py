@@ -1,0 +1,1 @@
+"""`sekring watch`: the fleet on a terminal, live."""
