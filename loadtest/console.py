@@ -4,13 +4,16 @@
 
 makes the fleet by the real scripts (which takes minutes), starts one replica and asks for the page
 with every filter, one request at a time on a keep-alive connection: the times are a client's, from
-the request to the whole page. Then it looks at one page over `/fleet/live`, trips instances one
-after the other, and takes the time from the trip's answer to the page that shows it. Last it counts
-what Redis is asked for by one and by many who look, while instances trip.
+the request to the whole page; below them stands the processor time that the service spent, which
+says more on a machine with other work. Then it looks at one page over `/fleet/live`, trips
+instances one after the other, and takes the time from the trip's answer to the page that shows it.
+Last it counts what Redis is asked for by one and by many who look, while instances trip.
 """
 
 import argparse
 import asyncio
+import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -23,7 +26,7 @@ import httpx
 from loadtest.listing import fill
 from tests.population import Population
 from tests.recording import Latency
-from tests.servers import RedisServer
+from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
 
 __all__ = ["FILTERS"]
@@ -50,6 +53,21 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 _FAILURE = {"outcome": "failure", "kind": "websocket"}
+
+
+def _cpu_s(group: int) -> float:
+    """Return the processor time, in seconds, of all processes of a group (Linux)."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = stat.read_text().rpartition(") ")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _is_lagging(http: httpx.Client) -> bool:
+    return bool(http.get("/health", timeout=60).json()["data"]["lagging"])
 
 
 def _times_ms(http: httpx.Client, query: dict[str, str]) -> list[float]:
@@ -141,8 +159,13 @@ def main() -> int:
             ServiceProcess(server.url, redis_timeout_ms=5_000) as service,
             httpx.Client(base_url=service.url) as http,
         ):
+            # The sweep has yet to credit all who have just connected.
+            wait_until(lambda: not _is_lagging(http), "the fleet to settle", seconds=600)
             for name, query in FILTERS.items():
+                before_s = _cpu_s(service.pid)
                 _print(name, _times_ms(http, query))
+                spent_ms = (_cpu_s(service.pid) - before_s) * 1000 / _PAGES
+                print(f"{'':34}{spent_ms:8.1f} ms of the service's processor")
             asyncio.run(_live(service, server))
     return 0
 

@@ -60,6 +60,12 @@ class Instances:
     def trip(self, instance_id: str, reason: str) -> None:
         self._post(f"/v1/instances/{instance_id}/trip", {"reason": reason})
 
+    def trip_guard(self, reason: str) -> None:
+        self._post("/v1/guard/trip", {"reason": reason})
+
+    def reset_guard(self) -> None:
+        self._post("/v1/guard/reset", {})
+
     def state(self, instance_id: str) -> str:
         return str(self._get(f"/v1/instances/{instance_id}")["state"])
 

@@ -115,6 +115,18 @@ def test_a_reason_is_text_whatever_it_is(
     assert not faults.found
 
 
+def test_the_fleet_guard_is_announced(page: Page, instances: Instances) -> None:
+    page.goto(instances.service.url)
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    instances.trip_guard("the network is being changed")
+    banner = page.get_by_text("An operator paces the whole fleet.")
+    expect(banner).to_be_visible()
+    expect(page.locator("#summary")).to_contain_text("Permits are paced to 20 a second.")
+    expect(page.locator("#summary")).to_contain_text("the network is being changed")
+    instances.reset_guard()
+    expect(banner).to_have_count(0)
+
+
 def test_without_redis_the_page_says_so_and_comes_back(
     page: Page, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

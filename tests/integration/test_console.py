@@ -1,5 +1,6 @@
 """The console by its requests: who gets what, and which forms are taken."""
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -236,10 +237,21 @@ def test_a_form_leads_to_pages_of_this_site_only(
         assert answer.headers["location"].startswith("/?said=")
 
 
-def test_nobody_makes_up_what_was_done(browser: httpx.Client) -> None:
-    page = browser.get("/?said=WzEsMl0.9999999999.0123")
-    assert page.status_code == 200
-    assert 'class="notice' not in page.text
+def test_nobody_makes_up_what_was_done(
+    browser: httpx.Client, instances: Instances, name: str
+) -> None:
+    instances.open(name)
+    form = fields_of(browser.get(f"/instances/{name}/reset"))
+    genuine = browser.post(f"/instances/{name}/reset", data=form).headers["location"]
+    assert "was reset" in browser.get(genuine).text
+    signed = parse_qs(urlsplit(genuine).query)["said"][0]
+    packed, _, proof = signed.partition(".")
+    sentence = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    other = base64.urlsafe_b64encode(sentence.replace(b"said_reset", b"said_tripp")).decode()
+    for forged in (f"{other.rstrip('=')}.{proof}", f"{packed}.9{proof}", f"{packed}.{proof}0", "."):
+        page = browser.get("/", params={"said": forged})
+        assert page.status_code == 200
+        assert 'class="notice' not in page.text
 
 
 def test_a_script_gets_the_form_and_the_sentence_alone(

@@ -92,6 +92,21 @@ async def test_one_who_goes_away_takes_nothing_from_the_others(pulse: Pulse) -> 
         assert await second == "made"
 
 
+async def test_one_who_is_slow_does_not_miss_the_latest(pulse: Pulse) -> None:
+    async with (
+        contextlib.aclosing(pulse.beats()) as slow,
+        contextlib.aclosing(pulse.beats()) as other,
+    ):
+        first, same = await asyncio.gather(anext(slow), anext(other))
+        assert first is same
+        latest = [await anext(other) for _ in range(2)][-1]
+        # It was told at a time when it did not wait.
+        taken = asyncio.create_task(anext(slow))
+        await asyncio.sleep(0)
+        assert taken.done()
+        assert taken.result() is latest
+
+
 async def test_a_transition_is_a_beat(
     pulse: Pulse, feed: Feed, scripts: Scripts, keyspace: Keyspace
 ) -> None:

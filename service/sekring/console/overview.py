@@ -95,7 +95,7 @@ class Listing(Struct, frozen=True):
 async def read_overview(runtime: Runtime) -> Overview:
     """Read the sums; where Redis is away they are the last known ones."""
     fleet, guard, minutes = await asyncio.gather(
-        runtime.fleet.totals(), runtime.guard.state(), _minutes(runtime)
+        runtime.fleet.stored_totals(), runtime.guard.state(), _minutes(runtime)
     )
     return Overview(
         totals=fleet.sums,

@@ -2,7 +2,7 @@
 
 However many look, and whatever happens: a replica reads the fleet at most about once a second for
 all of them together, and a page of instances as often for each selection that somebody looks at.
-After a quiet time, news are shown at once.
+News that come alone are shown at once.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from sekring.feed import Batch, Feed
 
 __all__ = ["Beat", "Pulse"]
 
-#: The shortest time between two beats, in seconds.
-_PACE_S = 1.0
+#: The shortest time from a beat that tells news to the next, in seconds.
+_PACE_S = 0.8
 
-#: How much longer it may be without news, in seconds: sums change without a transition, too.
-_REST_S = 3.0
+#: The longest time without a beat, in seconds: sums change without a transition, too.
+_REST_S = 4.0
 
 _Made = TypeVar("_Made")
 
@@ -47,7 +47,8 @@ class Pulse:
         self._viewers = 0
         #: Something happened, or somebody has come: the next beat is due.
         self._due = asyncio.Event()
-        self._waiting: list[asyncio.Future[Beat | None]] = []
+        self._latest: Beat | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         #: Set when the replica stops.
         self.ended = asyncio.Event()
 
@@ -63,34 +64,42 @@ class Pulse:
             with self._feed.listening(self):
                 while self._viewers:
                     await self._beat_once()
+            self._latest = None
             self._due.clear()
 
     async def _beat_once(self) -> None:
+        had_news = self._due.is_set()
         self._due.clear()
-        self._tell(Beat())
-        await asyncio.sleep(_PACE_S)
+        self._latest = Beat()
+        self._wake()
+        if had_news:
+            await asyncio.sleep(_PACE_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REST_S):
                 await self._due.wait()
 
     async def beats(self) -> AsyncGenerator[Beat, None]:
-        """Yield each beat that begins from now on, until it ends; who is slow misses some."""
+        """Yield the beats that begin from now on, until it ends; who is slow gets the latest."""
         self._viewers += 1
         try:
+            seen = self._latest
             self._due.set()
             while not self.ended.is_set():
-                coming: asyncio.Future[Beat | None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(coming)
-                if beat := await coming:
-                    yield beat
+                if self._latest is None or self._latest is seen:
+                    coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting.append(coming)
+                    await coming
+                else:
+                    seen = self._latest
+                    yield seen
         finally:
             self._viewers -= 1
 
-    def _tell(self, beat: Beat | None) -> None:
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for viewer in waiting:
             if not viewer.done():  # it went away
-                viewer.set_result(beat)
+                viewer.set_result(None)
 
     # ---------------------------------------------------------------- what the feed calls
 
@@ -105,4 +114,4 @@ class Pulse:
     def close(self) -> None:
         """Take note that the replica stops."""
         self.ended.set()
-        self._tell(None)
+        self._wake()
