@@ -108,8 +108,7 @@ class Policies:
             Refused: another version is there by now.
         """
         changed = _fleet_with(StoredPolicy(version), patch)
-        stored = await self._reads.fleet_policy()
-        if stored.version != version or not await self._store(0, changed, origin, first=True):
+        if not await self._store(0, changed, origin, first=True):
             raise _outdated()
         await self.spread(changed)
         return _in_force(changed, StoredPolicy())

@@ -85,6 +85,47 @@ def test_a_form_without_its_token_changes_nothing(
     assert instances.history(name)[0] in {"disable", "reset"}
 
 
+@pytest.mark.parametrize("verb", ["disable", "trip", "force"])
+def test_a_form_that_was_sent_before_does_nothing_more(
+    browser: httpx.Client, instances: Instances, name: str, verb: str
+) -> None:
+    instances.ban(name)
+    sent = {"reason": "why", "for_ms": "0"}
+    form = fields_of(browser.get(f"/instances/{name}/{verb}")) | sent
+    for said in ("is", "already"):
+        answer = browser.post(f"/instances/{name}/{verb}", data=form)
+        assert answer.status_code == 303
+        page = browser.get(answer.headers["location"])
+        found = re.search(r'id="said".*?</p>', page.text, re.DOTALL)
+        assert found
+        assert said in found[0]
+    assert len(instances.history(name)) == 2
+
+
+@pytest.mark.parametrize("verb", ["disable", "force"])
+def test_what_has_changed_meanwhile_is_looked_at_again(
+    browser: httpx.Client, instances: Instances, name: str, verb: str
+) -> None:
+    instances.ban(name)
+    form = fields_of(browser.get(f"/instances/{name}/{verb}"))
+    instances.trip(name, "isolated by a colleague")
+    answer = browser.post(f"/instances/{name}/{verb}", data=form | {"reason": "why", "for_ms": "0"})
+    assert answer.status_code == 409
+    assert "no longer as it was shown" in answer.text
+    assert instances.history(name) == ["force_open", "ban"]
+
+
+def test_a_ban_is_not_lifted_without_a_reason(
+    browser: httpx.Client, instances: Instances, name: str
+) -> None:
+    instances.ban(name)
+    form = fields_of(browser.get(f"/instances/{name}/force")) | {"reason": " "}
+    answer = browser.post(f"/instances/{name}/force", data=form)
+    assert answer.status_code == 400
+    assert "A reason is needed" in answer.text
+    assert instances.history(name) == ["ban"]
+
+
 @pytest.mark.parametrize("path", ["/policy", "/policy/drop"])
 def test_a_page_of_another_site_cannot_change_the_policy(
     service: ServiceProcess, browser: httpx.Client, path: str
@@ -130,6 +171,7 @@ def test_the_stream_sends_each_part_and_then_what_has_changed(
                     events.append(line.removeprefix("event: "))
                     if events[-1] == last:
                         return events
+                    assert len(events) < 12, events
             raise AssertionError("the stream has ended")
 
         assert events_until("beat") == ["now", "window", "session", "policy", "history", "beat"]

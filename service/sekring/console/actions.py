@@ -27,8 +27,8 @@ _UNSAID = "console"
 class Actions(Controller):
     """Each is a form that a link shows, and that leads back to where the link was.
 
-    A form holds the epoch that it was shown under. Sent twice, it finds another one and does
-    nothing more.
+    A form holds the epoch and the state that it was shown under. Sent twice, it finds others, and
+    does nothing more.
     """
 
     path = "/instances/{instance_id:str}"
@@ -133,4 +133,4 @@ async def show_instance(
 
 def is_outdated(fields: Fields, found: Snapshot) -> bool:
     """Tell whether the instance has changed its state since a form was shown."""
-    return fields.get("epoch") != str(found.epoch)
+    return fields.get("shown") != f"{found.epoch} {found.state}"
