@@ -1,6 +1,6 @@
 """What a guarded call costs: the Python client beside pybreaker and purgatory, on one Redis.
 
-    python -m loadtest.guarded --seconds 4 --rounds 3
+    python -m loadtest.guarded --seconds 1 --rounds 6
 
 starts a Redis and a service on it and takes the candidates in turn, several rounds of them, one
 thread each; of the rounds, the best counts, for each candidate alike. A guarded call enters a
@@ -48,7 +48,7 @@ _NEVER = 10_000
 TARGETS = {"success": 100, "failure": 3}
 
 #: Calls of one go that are all to be told, at most: the service takes them for seconds afterwards.
-_TOLD_MAX = 20_000
+_TOLD_MAX = 5_000
 
 
 class Candidate(Struct, frozen=True):
@@ -243,8 +243,8 @@ def _rounded(found: dict[str, float]) -> dict[str, float]:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print a table, write the results; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=4, help="of each [default: 4]")
-    parser.add_argument("--rounds", type=int, default=3, help="the best counts [default: 3]")
+    parser.add_argument("--seconds", type=float, default=1, help="of each [default: 1]")
+    parser.add_argument("--rounds", type=int, default=6, help="the best counts [default: 6]")
     parser.add_argument("--out", type=Path, default=_RESULTS, help=f"[default: {_RESULTS.name}]")
     chosen = parser.parse_args(words)
     command = f"python -m loadtest.guarded --seconds {chosen.seconds:g} --rounds {chosen.rounds}"

@@ -440,6 +440,7 @@ def test_a_forked_process_begins_anew_and_tells_nothing_twice(
     fail(breaker, "s", 2)
 
     def work() -> None:
+        assert breaker.waiting == 0, "its parent tells what waits"
         fail(breaker, "s", 3)
         breaker.flush(30)
 

@@ -76,6 +76,7 @@ class Decisions:
             clock = view.clock_ms()
             if record.instance is not None:
                 record.instance.advance(clock)
+                record.instance.history.clear()
                 return record.instance.state not in REFUSING
             facts = record.facts
             if facts is None or facts.state not in REFUSING:
