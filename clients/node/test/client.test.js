@@ -253,6 +253,17 @@ test("a network that swallows everything is noticed: the service is asked", asyn
   await until(async () => sekring.permitted(id), "the reset");
 });
 
+test("a stream that is dead in silence is opened anew", async () => {
+  const [{ proxy, sekring }, id] = [await proxied({ stalenessMs: 1_000 }), fresh()];
+  const streams = proxy.count("GET /v1/events");
+
+  proxy.freeze({ later: false });
+  await service.ask("POST", `/v1/instances/${id}/trip`, { reason: "unheard" });
+
+  await until(() => proxy.count("GET /v1/events") > streams, "another stream");
+  await until(async () => sekring.current && !(await sekring.permitted(id)), "the trip");
+});
+
 // ----------------------------------------------------------------------------------- reports
 
 test("reports go together, each with its own verdict, in the order of their making", async () => {

@@ -46,9 +46,12 @@ export class Proxy {
     this.#shut = false;
   }
 
-  /** Pass nothing on, and say nothing: as a network that swallows everything. */
-  freeze() {
-    this.#frozen = true;
+  /**
+   * Pass nothing on, and say nothing: as a network that swallows everything; or, if `later` is
+   * false, as one that has forgotten the connections that there are.
+   */
+  freeze({ later = true } = {}) {
+    this.#frozen = later;
     for (const pair of this.#pairs) for (const socket of pair) socket.pause();
   }
 

@@ -105,7 +105,10 @@ export class Service {
   }
 
   #leaveNothing() {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal("SIGKILL");
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    // By itself it ends its Valkey as well.
+    this.signal("SIGCONT");
+    this.signal("SIGTERM");
   }
 
   async #answers() {
