@@ -340,7 +340,7 @@ async def test_all_that_are_shown_are_reset_and_no_others(service: Replica) -> N
 
 @pytest.fixture
 def patient(redis_server: RedisServer) -> Iterator[Replica]:
-    """A service that waits longer for Redis: 1,100 trips at once may take a busy machine a while."""
+    """A service that waits longer for Redis: 1,100 trips at once take a while."""
     with Replica(redis_server.url, redis_timeout_ms=10_000) as service:
         yield service
 
