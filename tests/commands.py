@@ -86,7 +86,7 @@ class Terminal:
     def __init__(
         self, url: str, *words: str, columns: int = 80, lines: int = 24, **environ: str
     ) -> None:
-        """Start the command; Ctrl-C typed there is a signal until it chooses otherwise."""
+        """Start the command. It is not its controlling terminal: Ctrl-C is but a key there."""
         self._ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         #: How the terminal was set before: what a command has to leave behind.

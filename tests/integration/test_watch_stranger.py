@@ -107,7 +107,7 @@ async def test_hostile_words_are_shown_as_they_are(
     async with watching(url, size=(250, 40)) as screen:
         # Its name, its cause, what happened, and whose token it is.
         await screen.sees(SHOWN, f"{SHOWN} (operator)", "0:5")
-        await screen.sees(f" {SHOWN} → {SHOWN} ")
+        await screen.sees(f" {SHOWN} → [red]x[/red]")
         assert is_harmless(screen.text)
 
         await screen.press("r")
