@@ -60,7 +60,7 @@ def test_what_is_no_time_is_refused(service: Replica, words: str) -> None:
     assert f"'{words}' is no length of time" in ended.err
 
 
-def test_the_guides_own_watch_works(service: Replica) -> None:
+def test_what_the_guide_gives_to_watch_works(service: Replica) -> None:
     needed = ("watch", "curl", "jq")
     missing = [name for name in needed if shutil.which(name) is None]
     if missing:

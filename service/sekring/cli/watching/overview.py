@@ -184,5 +184,5 @@ def _note(board: Board) -> str:
         opened = "; Enter opens the id all the same" if view.prefix else ""
         return f"No breaker is {view.words}{opened}."
     if board.more:
-        return f"The first {count:,} that are {view.words}, by {view.order}; / finds others."
+        return f"{count:,} of all {view.words}, by {view.order}; / finds the others."
     return f"{count:,} {view.words}, by {view.order}."
