@@ -4,19 +4,23 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import msgspec
 import pytest
 
 from sekring.cli.main import main
 
-__all__ = ["Ended", "Here", "in_pipe", "on_terminal", "start"]
+__all__ = ["Ended", "Here", "Terminal", "in_pipe", "on_terminal", "start"]
 
 #: The command as `pip install` puts it beside the interpreter.
 COMMAND = Path(sys.executable).parent / "sekring"
@@ -71,6 +75,82 @@ class Here:
             self._capture.readouterr()
             code = main(list(words))
         return Ended(code, *self._capture.readouterr())
+
+
+class Terminal:
+    """The command on a terminal of its own, under way: what it has written, and the keyboard.
+
+    `with Terminal(url, "watch", columns=60) as terminal: terminal.sees("live")`.
+    """
+
+    def __init__(
+        self, url: str, *words: str, columns: int = 80, lines: int = 24, **environ: str
+    ) -> None:
+        """Start the command. It is not its controlling terminal: Ctrl-C is but a key there."""
+        self._ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        #: How the terminal was set before: what a command has to leave behind.
+        self.before = termios.tcgetattr(self._ours)
+        self.process = subprocess.Popen(
+            [COMMAND, *words],
+            env=_environment(url, None, {"TERM": "xterm-256color", **environ}),
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        )
+        # Open until the end: its settings are read when the command has ended.
+        self._its = its
+        self.written = ""
+
+    @property
+    def now(self) -> list[Any]:
+        """How the terminal is set now."""
+        return termios.tcgetattr(self._ours)
+
+    def sees(self, text: str) -> None:
+        """Wait until the command has written `text`."""
+        self._read(lambda: text in self.written, f"{text!r}")
+
+    def type(self, text: str) -> None:
+        """Type."""
+        os.write(self._ours, text.encode())
+
+    def ended(self) -> int:
+        """Wait until the command has ended; return its exit code."""
+        self._read(lambda: self.process.poll() is not None, "the end")
+        self._take()
+        return self.process.wait()
+
+    def hang_up(self) -> int:
+        """Take the terminal away, as a closed window does; return the exit code."""
+        os.close(self._its)
+        os.close(self._ours)
+        self._ours = self._its = -1
+        self.process.send_signal(signal.SIGHUP)
+        return self.process.wait(_PATIENCE_S)
+
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the command, if the test has not."""
+        self.process.kill()
+        self.process.wait()
+        for end in {self._ours, self._its} - {-1}:
+            os.close(end)
+
+    def _read(self, holds: Callable[[], bool], what: str) -> None:
+        until_s = time.monotonic() + _PATIENCE_S
+        while not holds():
+            assert time.monotonic() < until_s, f"{what} did not come:\n{self.written}"
+            self._take(0.05)
+
+    def _take(self, wait_s: float = 0) -> None:
+        while select.select([self._ours], [], [], wait_s)[0]:
+            self.written += os.read(self._ours, 65_536).decode(errors="replace")
+            wait_s = 0
 
 
 def start(

@@ -33,3 +33,5 @@ class ServiceRefused(SekringError):
 
 class Unreachable(SekringError):
     """No answer of Sekring's; the message names the URL and what to check."""
+
+    code = Exit.UNREACHABLE

@@ -1,10 +1,16 @@
 """`sekring health`: the fleet in figures."""
 
 import argparse
+import sys
+import time
 
 from sekring.cli.api import Api
+from sekring.cli.durations import duration
 from sekring.cli.exits import Exit
+from sekring.cli.failures import ServiceRefused, Unreachable
+from sekring.cli.moments import local, now_ms
 from sekring.cli.options import add_command
+from sekring.cli.printable import printable
 from sekring.cli.tables import print_facts, print_json, print_line
 from sekring.guide import HealthData
 
@@ -18,16 +24,43 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "health",
         help="show the fleet in figures",
         description="Show the fleet in figures.\n\n"
-        "Exits 0 when the service answered, however the fleet is, and 3 when it did not.",
-        examples="  sekring health\n  sekring health --json | jq .data.health_score",
+        "Exits 0 when the service answered, however the fleet is, and 3 when it did not. With\n"
+        "--every it goes on until Ctrl-C, and says on stderr when the service is away.",
+        examples="  sekring health\n  sekring health --json | jq .data.health_score\n"
+        "  sekring health --every 5s",
+    )
+    parser.add_argument(
+        "--every",
+        dest="every_ms",
+        metavar="TIME",
+        type=duration,
+        help="show them again and again, such as every 5s (`sekring watch` shows more)",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask and show."""
+    """Ask and show, once or again and again."""
     with Api.of(options) as api:
-        answer = api.health()
+        if options.every_ms is None:
+            return _show(api, options)
+        while True:
+            if not options.json:
+                print_line(local(now_ms()), style="dim")
+            try:
+                _show(api, options)
+            except (ServiceRefused, Unreachable) as error:
+                if error.code is not Exit.UNREACHABLE:
+                    raise
+                print(f"sekring: {printable(str(error))}", file=sys.stderr)
+            if not options.json:
+                print()
+            sys.stdout.flush()
+            time.sleep(options.every_ms / 1000)
+
+
+def _show(api: Api, options: argparse.Namespace) -> Exit:
+    answer = api.health()
     if options.json:
         print_json(answer.body)
         return Exit.DONE

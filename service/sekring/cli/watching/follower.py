@@ -20,6 +20,9 @@ __all__ = ["ROWS_MAX", "Follower"]
 #: Breakers that are read for the list, at most.
 ROWS_MAX = 1_000
 
+#: Breakers of one page: a busy Redis gives several small ones sooner than a large one.
+_PAGE = 250
+
 #: How often the figures are read, in seconds: with the feed, and without.
 _LIVE_PAUSE_S = 5.0
 _PAUSE_S = 2.0
@@ -164,7 +167,8 @@ class Follower:
         cursor: str | None = None
         while True:
             room = ROWS_MAX - len(rows)
-            page = await self._service.page(state, prefix, cursor=cursor, limit=max(1, room))
+            limit = max(1, min(room, _PAGE))
+            page = await self._service.page(state, prefix, cursor=cursor, limit=limit)
             rows += [Row(one, time.monotonic()) for one in page.instances[:room]]
             cursor = page.cursor
             if room == 0:

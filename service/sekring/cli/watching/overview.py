@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from sekring.cli.printable import printable
-from sekring.cli.watching.board import Board
+from sekring.cli.watching.board import Board, Contact
 from sekring.cli.watching.breakers import Breakers
 from sekring.cli.watching.detail import Detail
 from sekring.cli.watching.figures import Choice, Figures, Notice, Title
@@ -179,10 +179,10 @@ class Overview(Screen[None]):
 def _note(board: Board) -> str:
     count, view = len(board.rows()), board.view
     if not board.loaded:
-        return "Reading …"
+        return "" if board.link.contact is Contact.AWAY else "Reading …"
     if count == 0:
         opened = "; Enter opens the id all the same" if view.prefix else ""
         return f"No breaker is {view.words}{opened}."
     if board.more:
-        return f"The first {count:,} that are {view.words}, by {view.order}; / finds others."
+        return f"{count:,} of all {view.words}, by {view.order}; / finds the others."
     return f"{count:,} {view.words}, by {view.order}."

@@ -15,7 +15,7 @@ __all__ = ["Transitions", "what_happened"]
 
 #: The columns of an instance's id and of what happened, in cells.
 _ID = 16
-_WHAT = 12
+_WHAT = 11
 
 #: Lines that are shown, at most: more is in each instance's history.
 _LINES = 100
@@ -44,6 +44,7 @@ def what_happened(transition: Transition) -> Text:
     """Say what changed, why and who did it."""
     text = Text(printable(transition.action).ljust(_WHAT))
     if transition.after:
+        text.append(" ")
         text.append_text(_state(transition.before))
         text.append(" → ")
         text.append_text(_state(transition.after))
