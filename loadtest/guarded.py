@@ -224,14 +224,14 @@ def _pybreaker(client: "redis.Redis", call: Callable[[], None]) -> Candidate:
 def _purgatory(url: str, call: Callable[[], None]) -> Candidate:
     async def work(calls: int) -> None:
         # Its synchronous unit of work does not work with today's redis-py.
-        factory = AsyncCircuitBreakerFactory(
-            default_threshold=_NEVER**2, uow=AsyncRedisUnitOfWork(url)
-        )
+        unit = AsyncRedisUnitOfWork(url)
+        factory = AsyncCircuitBreakerFactory(default_threshold=_NEVER**2, uow=unit)
         await factory.initialize()
         for name in itertools.islice(_names(), calls):
             with contextlib.suppress(Broken):
                 async with await factory.get_breaker(f"{call.__name__}-{name}"):
                     call()
+        await unit.contexts.redis.aclose()  # type: ignore[attr-defined] # it has no other end
 
     return Candidate(lambda calls: asyncio.run(work(calls)))
 

@@ -115,10 +115,10 @@ class Follower:
         within_s = self._options.patience
         async with client.events(self._alive_ms, self._last_id, within_s=within_s) as chunks:
             # Until it was there, it may have begun at any time: all would seem as much older.
-            if time.monotonic() - sent_s > self._options.staleness / 4:
+            self._opened = True
+            if time.monotonic() - sent_s > self._options.staleness / 2:
                 raise ServiceUnavailable("The stream of transitions took too long to begin.")
             async for event in _within(read_events(chunks), silence_s):
-                self._opened = True
                 if event.last_id is not None:
                     self._last_id = event.last_id
                     # From its first place on, the stream tells everything.
