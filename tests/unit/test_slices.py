@@ -56,7 +56,6 @@ async def test_it_ends_when_its_time_is_used_up() -> None:
     taken: list[int] = []
     slices = Slices(0.02)
 
-    assert slices.used_up is False
     assert await slices.do(busy(1_000, taken)) is False
     assert slices.used_up is True
     assert 0 < len(taken) < 1_000
