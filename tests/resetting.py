@@ -64,7 +64,7 @@ class Instances:
         self._post("/v1/guard/trip", {"reason": reason})
 
     def reset_guard(self) -> None:
-        self._post("/v1/guard/reset", {})
+        self._post("/v1/guard/reset", {"reason": "it is over"})
 
     def state(self, instance_id: str) -> str:
         return str(self._get(f"/v1/instances/{instance_id}")["state"])
