@@ -10,9 +10,9 @@ const TRY_MOST_MS = 2_000;
 /**
  * @typedef {object} Ways
  * @property {() => Promise<unknown>} ask ask the service anything; fails while it is away
- * @property {() => Promise<boolean>} flush have it learn what waits; false: it did not take it
+ * @property {() => Promise<boolean>} catchUp have it learn what waits; false: it did not take it
  * @property {(error: SekringUnavailable) => void} onAway
- * @property {() => void} onBack it is there, and has learnt everything
+ * @property {() => void} onBack it is there, and has learnt what waited
  */
 
 /** The service's absence: it begins with one failed request, and ends when all was told. */
@@ -57,7 +57,7 @@ export class Absence {
         // Any other answer than none is the service's: it is there.
         if (error instanceof SekringUnavailable) continue;
       }
-      if (await this.#ways.flush()) break;
+      if (await this.#ways.catchUp()) break;
     }
     this.#isNow = false;
     this.#ways.onBack();

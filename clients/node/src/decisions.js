@@ -45,7 +45,7 @@ export class Decisions {
   async permit(name, strong) {
     const { absence, knowledge, outbox, policies, settings, transport } = this.#parts;
     // Its own reports first: a permit follows on them.
-    if (!absence.isNow && outbox.has(name)) await outbox.flush();
+    if (!absence.isNow) await outbox.tell(name);
     if (absence.isNow) return this.#permitAlone(name);
     const word = strong ? undefined : this.#current(name);
     if (word && REFUSING.has(word.state))

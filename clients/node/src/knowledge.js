@@ -264,6 +264,11 @@ export class Knowledge {
     return this.#policies.get(name) ?? this.#fleetPolicy;
   }
 
+  /** Instances whose own policy is known. */
+  policyNames() {
+    return this.#policies.keys();
+  }
+
   /** @param {string} name */
   hasPolicy(name) {
     return this.#policies.get(name) !== undefined;
@@ -280,11 +285,5 @@ export class Knowledge {
    */
   setPolicy(name, policy) {
     this.#policies.set(name, policy);
-  }
-
-  /** Read it anew: a change was announced, or may have been missed. @param {string} [name] */
-  forgetPolicy(name) {
-    if (name === undefined || name === "*") this.#policies.clear();
-    else this.#policies.delete(name);
   }
 }

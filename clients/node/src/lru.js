@@ -17,6 +17,10 @@ export class Lru {
     return this.#entries.size;
   }
 
+  keys() {
+    return [...this.#entries.keys()];
+  }
+
   /** @param {K} key */
   get(key) {
     const value = this.#entries.get(key);

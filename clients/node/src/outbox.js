@@ -44,6 +44,12 @@ const REFUSED_PAUSE_MS = 5_000;
  * @property {(report: Report, why: string) => void} onDropped
  */
 
+/**
+ * How a batch ended: there was none, the service took it, or the service is away or refuses the
+ * token, and it waits.
+ * @typedef {"empty" | "taken" | "away" | "refused"} End
+ */
+
 /** What waits for the service. */
 export class Outbox {
   #transport;
@@ -55,8 +61,8 @@ export class Outbox {
   #waiting = [];
   /** @type {Report[]} */
   #underWay = [];
-  /** @type {Promise<boolean> | undefined} */
-  #flushing;
+  /** @type {Promise<End> | undefined} */
+  #sending;
   #scheduled = false;
   #batchMax = BATCH_MAX;
   /** Reports that were given up. */
@@ -99,14 +105,31 @@ export class Outbox {
   }
 
   /**
-   * Send all that waits. Never fails.
+   * Send all that waits, and what comes meanwhile. Never fails.
    * @returns {Promise<boolean>} false: the service was not there to take it
    */
-  flush() {
-    this.#flushing ??= this.#sendAll().finally(() => {
-      this.#flushing = undefined;
-    });
-    return this.#flushing;
+  async flush() {
+    for (;;) {
+      const end = await this.#sendBatch();
+      if (end !== "taken") return end !== "away";
+    }
+  }
+
+  /**
+   * Send what waits by now: however fast more comes, this has an end. Never fails.
+   * @returns {Promise<boolean>} false: the service was not there to take it
+   */
+  async catchUp() {
+    for (let left = this.size; left > 0; left -= this.#batchMax) {
+      const end = await this.#sendBatch();
+      if (end !== "taken") return end !== "away";
+    }
+    return true;
+  }
+
+  /** Send what waits of an instance, and what is in front of it. @param {string} name */
+  async tell(name) {
+    while (this.has(name)) if ((await this.#sendBatch()) !== "taken") return;
   }
 
   /** Settle what waits without the service, which is away: it is told later. */
@@ -133,26 +156,36 @@ export class Outbox {
     if (!this.#hooks.isAway()) await this.flush();
   }
 
-  async #sendAll() {
-    while (this.#waiting.length > 0) {
-      this.#underWay = this.#waiting.splice(0, this.#batchMax);
-      const asked = this.#knowledge.ask();
-      /** @type {unknown} */
-      let trouble;
-      try {
-        trouble = this.#take(await this.#send(this.#underWay), asked);
-      } catch (error) {
-        trouble = error;
-      }
-      const left = this.#underWay;
-      this.#underWay = [];
-      if (trouble === undefined) continue;
-      this.#waiting.unshift(...left);
-      if (trouble instanceof SekringInvalidInput) this.#narrow(left.length, trouble);
-      else return this.#stop(trouble);
+  /** One batch at a time, so that those of an instance come in their order. */
+  #sendBatch() {
+    this.#sending ??= this.#sendNext().finally(() => {
+      this.#sending = undefined;
+    });
+    return this.#sending;
+  }
+
+  /** @returns {Promise<End>} */
+  async #sendNext() {
+    if (this.#waiting.length === 0) {
+      this.#batchMax = BATCH_MAX;
+      return "empty";
     }
-    this.#batchMax = BATCH_MAX;
-    return true;
+    this.#underWay = this.#waiting.splice(0, this.#batchMax);
+    const asked = this.#knowledge.ask();
+    /** @type {unknown} */
+    let trouble;
+    try {
+      trouble = this.#take(await this.#send(this.#underWay), asked);
+    } catch (error) {
+      trouble = error;
+    }
+    const left = this.#underWay;
+    this.#underWay = [];
+    if (trouble === undefined) return "taken";
+    this.#waiting.unshift(...left);
+    if (!(trouble instanceof SekringInvalidInput)) return this.#stop(trouble);
+    this.#narrow(left.length, trouble);
+    return "taken";
   }
 
   /** @param {Report[]} reports */
@@ -211,13 +244,16 @@ export class Outbox {
     this.#drop(report, error.message);
   }
 
-  /** @param {unknown} trouble */
+  /**
+   * @param {unknown} trouble
+   * @returns {End}
+   */
   #stop(trouble) {
     if (trouble instanceof SekringNotAuthenticated || trouble instanceof SekringNotAllowed) {
       // The token is at fault, not the reports: they wait until it is mended.
       for (const report of this.#waiting) report.fail(trouble);
       this.#schedule(REFUSED_PAUSE_MS, true);
-      return true;
+      return "refused";
     }
     const error =
       trouble instanceof SekringUnavailable
@@ -225,7 +261,7 @@ export class Outbox {
         : new SekringUnavailable(`The reports could not be sent: ${trouble}`, { cause: trouble });
     this.#hooks.onAway(error);
     this.decide();
-    return false;
+    return "away";
   }
 
   /**

@@ -47,19 +47,16 @@ export class Policies {
     }
   }
 
-  /** Read the fleet's, and that of every instance when it is used again. */
+  /** Read all again that are known; until then the old ones are in force. */
   refresh() {
-    this.#knowledge.forgetPolicy();
-    this.#want("*");
+    for (const name of ["*", ...this.#knowledge.policyNames()]) this.#want(name);
   }
 
   /** @param {Transition} transition */
   take({ action, instance_id: name }) {
     if (action !== "policy") return;
     if (name === "*") return this.refresh();
-    if (!this.#knowledge.hasPolicy(name)) return;
-    this.#knowledge.forgetPolicy(name);
-    this.#want(name);
+    if (this.#knowledge.hasPolicy(name)) this.#want(name);
   }
 
   /**

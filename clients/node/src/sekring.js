@@ -57,7 +57,7 @@ export class Sekring extends EventEmitter {
     const absence = new Absence({
       background,
       ask: () => policies.readFleet(),
-      flush: () => outbox.flush(),
+      catchUp: () => outbox.catchUp(),
       onAway: (error) => {
         outbox.decide();
         voice.sayAway(error);
@@ -65,6 +65,7 @@ export class Sekring extends EventEmitter {
       onBack: () => {
         degraded.letGo();
         voice.sayBack();
+        outbox.flush();
       },
     });
     /** @type {Outbox} */
@@ -82,8 +83,8 @@ export class Sekring extends EventEmitter {
         policies.take(transition);
         voice.tell("transition", transition);
       },
-      onLive: () => {
-        policies.refresh();
+      onLive: (resumed) => {
+        if (!resumed) policies.refresh();
         voice.tell("live");
       },
     });

@@ -35,7 +35,7 @@ const PAUSE_MAX_MS = 15_000;
 /**
  * @typedef {object} Hooks
  * @property {(transition: Transition) => void} onTransition
- * @property {() => void} onLive the stream is live: again, or for the first time
+ * @property {(resumed: boolean) => void} onLive the stream is live; `resumed`: nothing was missed
  */
 
 /** The client's view of the fleet. */
@@ -140,7 +140,7 @@ export class View {
   #arrive(resumed) {
     if (this.#live) return;
     this.#live = true;
-    this.#hooks.onLive();
+    this.#hooks.onLive(resumed);
     if (!resumed) this.#load();
   }
 
@@ -167,9 +167,8 @@ export class View {
   /** Something happened that nobody can tell any more. */
   #learnAnew() {
     this.#knowledge.forgetCurrent();
-    this.#knowledge.forgetPolicy();
     this.#load();
-    this.#hooks.onLive();
+    this.#hooks.onLive(false);
   }
 
   /** Learn which instances are not closed; of those that are missing the service is asked. */

@@ -1,9 +1,9 @@
 /**
  * @typedef {object} Ways
  * @property {() => Promise<unknown>} ask ask the service anything; fails while it is away
- * @property {() => Promise<boolean>} flush have it learn what waits; false: it did not take it
+ * @property {() => Promise<boolean>} catchUp have it learn what waits; false: it did not take it
  * @property {(error: SekringUnavailable) => void} onAway
- * @property {() => void} onBack it is there, and has learnt everything
+ * @property {() => void} onBack it is there, and has learnt what waited
  */
 /** The service's absence: it begins with one failed request, and ends when all was told. */
 export class Absence {
@@ -27,10 +27,10 @@ export type Ways = {
     /**
      * have it learn what waits; false: it did not take it
      */
-    flush: () => Promise<boolean>;
+    catchUp: () => Promise<boolean>;
     onAway: (error: SekringUnavailable) => void;
     /**
-     * it is there, and has learnt everything
+     * it is there, and has learnt what waited
      */
     onBack: () => void;
 };

@@ -87,6 +87,8 @@ export class Knowledge {
     touch(name: string): void;
     /** The policy in force for an instance, as far as it is known. @param {string} name */
     policy(name: string): Readonly<Policy>;
+    /** Instances whose own policy is known. */
+    policyNames(): string[];
     /** @param {string} name */
     hasPolicy(name: string): boolean;
     /** @param {Policy} policy */
@@ -96,8 +98,6 @@ export class Knowledge {
      * @param {Policy} policy
      */
     setPolicy(name: string, policy: Policy): void;
-    /** Read it anew: a change was announced, or may have been missed. @param {string} [name] */
-    forgetPolicy(name?: string): void;
     #private;
 }
 /**

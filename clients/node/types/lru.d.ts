@@ -6,6 +6,7 @@ export class Lru<K, V> {
     /** @param {number} most */
     constructor(most: number);
     get size(): number;
+    keys(): K[];
     /** @param {K} key */
     get(key: K): (V & ({} | null)) | undefined;
     /**

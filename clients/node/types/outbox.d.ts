@@ -13,6 +13,11 @@
  * @property {(error: SekringUnavailable) => void} onAway the service did not take them
  * @property {(report: Report, why: string) => void} onDropped
  */
+/**
+ * How a batch ended: there was none, the service took it, or the service is away or refuses the
+ * token, and it waits.
+ * @typedef {"empty" | "taken" | "away" | "refused"} End
+ */
 /** What waits for the service. */
 export class Outbox {
     /**
@@ -33,10 +38,17 @@ export class Outbox {
     /** Have it sent, soon. @param {Report} report */
     add(report: Report): void;
     /**
-     * Send all that waits. Never fails.
+     * Send all that waits, and what comes meanwhile. Never fails.
      * @returns {Promise<boolean>} false: the service was not there to take it
      */
     flush(): Promise<boolean>;
+    /**
+     * Send what waits by now: however fast more comes, this has an end. Never fails.
+     * @returns {Promise<boolean>} false: the service was not there to take it
+     */
+    catchUp(): Promise<boolean>;
+    /** Send what waits of an instance, and what is in front of it. @param {string} name */
+    tell(name: string): Promise<void>;
     /** Settle what waits without the service, which is away: it is told later. */
     decide(): void;
     /** Give up whatever waits; how many that was. */
@@ -71,6 +83,11 @@ export type OutboxHooks = {
     onAway: (error: SekringUnavailable) => void;
     onDropped: (report: Report, why: string) => void;
 };
+/**
+ * How a batch ended: there was none, the service took it, or the service is away or refuses the
+ * token, and it waits.
+ */
+export type End = "empty" | "taken" | "away" | "refused";
 import type { Transport } from "./transport.js";
 import type { Knowledge } from "./knowledge.js";
 import type { Verdict } from "./model.js";

@@ -12,7 +12,7 @@ export class Policies {
      * @returns {Promise<void>}
      */
     use(name: string): Promise<void>;
-    /** Read the fleet's, and that of every instance when it is used again. */
+    /** Read all again that are known; until then the old ones are in force. */
     refresh(): void;
     /** @param {Transition} transition */
     take({ action, instance_id: name }: Transition): void;

@@ -1,7 +1,7 @@
 /**
  * @typedef {object} Hooks
  * @property {(transition: Transition) => void} onTransition
- * @property {() => void} onLive the stream is live: again, or for the first time
+ * @property {(resumed: boolean) => void} onLive the stream is live; `resumed`: nothing was missed
  */
 /** The client's view of the fleet. */
 export class View {
@@ -24,9 +24,9 @@ export class View {
 export type Hooks = {
     onTransition: (transition: Transition) => void;
     /**
-     * the stream is live: again, or for the first time
+     * the stream is live; `resumed`: nothing was missed
      */
-    onLive: () => void;
+    onLive: (resumed: boolean) => void;
 };
 import type { Transport } from "./transport.js";
 import type { Knowledge } from "./knowledge.js";
