@@ -1,6 +1,6 @@
 """Server-Sent Events (WHATWG HTML, section 9.2), read from the bytes of a response."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ class ServerSent(Struct, frozen=True):
     last_id: str | None
 
 
-async def read_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[ServerSent]:
+async def read_events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[ServerSent, None]:
     """Yield events as they come; what the end cuts off is dropped."""
     last_id: str | None = None
     event, data = "message", list[bytes]()

@@ -1,6 +1,5 @@
 """The live feed: `/v1/events`, taken up again where it was cut off."""
 
-import contextlib
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
@@ -35,12 +34,11 @@ class Feed:
             Unreachable: it cannot be reached, or was cut off.
         """
         try:
-            async with self._service.events(self._last_id) as source:
+            async with self._service.events(self._last_id) as events:
                 yield Alive()
-                async with contextlib.aclosing(source.aiter_sse()) as events:
-                    async for event in events:
-                        self._last_id = event.id or self._last_id
-                        yield _message(event.event, event.data)
+                async for event in events:
+                    self._last_id = event.last_id or self._last_id
+                    yield _message(event.event, event.data)
         except ServiceRefused as error:
             if error.status == HTTPStatus.BAD_REQUEST:
                 # The id of another keyspace than the one that is behind the address now.
@@ -48,7 +46,7 @@ class Feed:
             raise
 
 
-def _message(event: str, data: str) -> Transition | GapNotice | Alive:
+def _message(event: str, data: bytes) -> Transition | GapNotice | Alive:
     try:
         match event:
             case "transition":

@@ -1,12 +1,11 @@
 """What the screen asks the service for, without ever holding the screen up."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
-import httpx_sse
 import msgspec
 from msgspec import Struct
 
@@ -15,6 +14,7 @@ from sekring.cli.api import PAGE_MAX, RESETS_S, path_of
 from sekring.cli.diagnosis import media_type_of, what_answered, what_failed
 from sekring.cli.failures import Unreachable
 from sekring.cli.transport import CONNECT_S, headers_of, read, refusal
+from sekring.client.sse import ServerSent, read_events
 from sekring.guide import Health, HealthData
 from sekring.model import Snapshot, State
 from sekring.wire import (
@@ -110,21 +110,22 @@ class Service:
         return await self._send("POST", path_of(instance_id, "trip"), ForceAnswer, body=body)
 
     @contextlib.asynccontextmanager
-    async def events(self, last_id: str | None) -> AsyncIterator[httpx_sse.EventSource]:
+    async def events(self, last_id: str | None) -> AsyncIterator[AsyncGenerator[ServerSent, None]]:
         """Open the stream of events, behind the one with `last_id`."""
-        headers = {"Last-Event-ID": last_id} if last_id else {}
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_id:
+            headers["Last-Event-ID"] = last_id
         timeout = httpx.Timeout(_SILENCE_S, connect=CONNECT_S)
         url = f"{self.url}/v1/events"
         try:
-            async with httpx_sse.aconnect_sse(
-                self._client, "GET", url, headers=headers, timeout=timeout
-            ) as source:
-                if not source.response.is_success:
-                    await source.response.aread()
-                    raise refusal(self.url, source.response)
-                if media_type_of(source.response) != "text/event-stream":
-                    raise Unreachable(what_answered(self.url, source.response))
-                yield source
+            async with self._client.stream("GET", url, headers=headers, timeout=timeout) as stream:
+                if not stream.is_success:
+                    await stream.aread()
+                    raise refusal(self.url, stream)
+                if media_type_of(stream) != "text/event-stream":
+                    raise Unreachable(what_answered(self.url, stream))
+                async with contextlib.aclosing(read_events(stream.aiter_bytes())) as events:
+                    yield events
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._failed(error, _SILENCE_S) from error
 
