@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
-from litestar.plugins.htmx import HTMXRequest
+from litestar.plugins.htmx import ClientRedirect, HTMXRequest
 from litestar.response import Redirect
 
 from sekring.console.actions import said_now
@@ -195,5 +195,5 @@ class PolicyPage:
         said = said_now(tone, key)
         address = said.lead_to(self._scope.address, self._runtime)
         if self._request.htmx:
-            return Response("", headers={"HX-Redirect": address}, media_type="text/html")
+            return ClientRedirect(redirect_to=address)
         return Redirect(address, status_code=303)
