@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browsing import Faults
 from tests.conftest import check_keys
@@ -19,6 +19,9 @@ from tests.serving import ServiceProcess
 
 #: The names under which systems have it.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+#: How long a page may take to show what is expected, in ms; what is fast enough is no matter here.
+_PATIENCE_MS = 15_000
 
 #: It runs in containers, and talks to nobody but the servers of the test.
 FLAGS = (
@@ -46,6 +49,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
@@ -56,7 +60,7 @@ def chromium() -> Iterator[Browser]:
 def profile(chromium: Browser) -> Iterator[BrowserContext]:
     """A fresh profile: no cookies, no cache."""
     context = chromium.new_context(locale="en-US")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_PATIENCE_MS)
     yield context
     context.close()
 
