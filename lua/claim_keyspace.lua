@@ -1,7 +1,7 @@
 #!lua
 -- claim_keyspace: fixes the partition count at the first use, and tells it (and the shared secret) ever after.
 --
--- KEYS  1 KEYSPACE   hash    partitions, secret, since when failures are recorded; never: another count would lose every instance
+-- KEYS  1 KEYSPACE   hash    partition count, secret and the like; never: another count would lose every instance
 -- ARGV  1 request, msgpack:
 --         partitions   the count that the caller was configured with
 --         secret       random text, kept if there is none yet; signs cookies and CSRF tokens

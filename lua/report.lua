@@ -235,7 +235,7 @@ local function fail()
   if request.effect == 'count' then
     if s.state == 'open' or s.state == 'forced_open' then
       s.suppressed = s.suppressed + 1
-      if FAILED[s.cause] then keep_uncounted(at, 'open') end -- else it is open by any policy
+      keep_suppressed(at)
       return answer('open')
     end
     return count()

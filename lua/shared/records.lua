@@ -10,6 +10,8 @@ local MINUTE_MS = 60000
 -- A record takes about 50 bytes, one that was not counted about 75.
 local RECORDS_MAX = 4000
 local RECORDS_STEP = 128
+-- Of what is reported while open, in each opening: a storm must not drive the others out.
+local WHILE_OPEN_MAX = 64
 -- Set with the first failure counted in a minute, which may itself be an hour old.
 local RECORDS_TTL_MS = 2 * HOUR_MS
 
@@ -43,6 +45,11 @@ local function keep_uncounted(at, why)
   if at <= now - HOUR_MS then return end
   append(at, request.kind .. ' ' .. (request.gateway or '') .. ' ' .. why .. ' ' .. request.id)
   redis.call('PEXPIRE', RECORDS, RECORDS_TTL_MS)
+end
+
+-- One more was reported while open, and suppressed. What holds it open by any policy makes all of them void.
+local function keep_suppressed(at)
+  if FAILED[s.cause] and s.suppressed <= WHILE_OPEN_MAX then keep_uncounted(at, 'open') end
 end
 
 -- By no policy do the failures until then count any longer. Only where there may be some on record: a reset of

@@ -9,9 +9,10 @@ trips are a lower bound then. Where it opens earlier, or for longer, failures ar
 would not have happened; they come while it is open, and count for nothing.
 
 On record are also failures that were not counted and that the proposed policy might count: reported
-while open because of failures, of a kind whose weight was 0, or older than the window. Not those
-that no policy counts: late ones, and those reported while a ban or an operator held the breaker. An
-operator's reset clears by either policy what it cleared.
+while open because of failures (the first 64 of each time), of a kind whose weight was 0, or older
+than the window. Not those that no policy counts: late ones, and those reported while a ban or an
+operator held the breaker. An operator's reset clears by either policy what it cleared. The record
+reaches back an hour, so a longer window sees no more than that.
 """
 
 import asyncio
@@ -71,8 +72,9 @@ class _Comparison:
         yield
         self.failures += sum(record.why != "cleared" for record in records)
         self.instances += 1
-        self.in_force += Counter({instance_id: trips[0]})
-        self.proposed += Counter({instance_id: trips[-1]})
+        for side, count in ((self.in_force, trips[0]), (self.proposed, trips[-1])):
+            if count:
+                side[instance_id] = count
 
 
 class Preview:

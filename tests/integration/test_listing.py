@@ -80,6 +80,7 @@ async def listed(
         page = await listing.page(state, cursor, limit, prefix=prefix, open_first=open_first)
         assert len(page.instances) <= limit
         names += [snapshot.instance_id for snapshot in page.instances]
+        assert len(names) <= 1_000, "it goes round in circles"
         cursor = page.cursor
         if cursor is None:
             return names
@@ -119,6 +120,16 @@ async def test_open_ones_come_first_and_nobody_twice(
     ]
 
     assert await listed(listing, limit, prefix=prefix, open_first=True) == expected
+
+
+async def test_a_cursor_of_another_prefix_leads_to_nobody_else(
+    fleet: tuple[Listing, dict[str, State]],
+) -> None:
+    listing, _ = fleet
+    page = await listing.page(None, "0:0", 1_000, prefix="62")
+
+    assert page.instances
+    assert all(snapshot.instance_id.startswith("62") for snapshot in page.instances)
 
 
 async def test_what_time_alone_has_closed_is_not_listed_as_open(link: RedisLink) -> None:

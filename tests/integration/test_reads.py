@@ -11,6 +11,7 @@ from sekring.policy import PolicyPatch
 from sekring.store.assemble import assemble
 from sekring.store.contract import (
     DisableRequest,
+    MinutesRequest,
     OverrideRequest,
     PermitRequest,
     PolicyRequest,
@@ -93,6 +94,9 @@ async def read_everything(scripts: Scripts, reads: Reads, now_ms: int) -> int:
             for partition in partitions
         ),
         *(reads.page(partition, label, None, 10) for partition in partitions for label in labels),
+        *(reads.count(partition, "all", "62") for partition in partitions),
+        *(reads.overrides(partition, names) for partition in partitions),
+        *(scripts.minutes(partition, MinutesRequest(now_ms=now_ms)) for partition in partitions),
         reads.fleet_policy(),
         reads.refused_builds(),
         reads.ping(),
@@ -112,7 +116,7 @@ async def test_a_thousand_reads_change_no_byte(
 ) -> None:
     await fill(scripts)
     with redis_server.client() as client:
-        for name in ("snapshot", "totals"):
+        for name in ("snapshot", "totals", "minutes"):
             client.script_load(assemble(name))
         before = contents(client)
         client.config_resetstat()

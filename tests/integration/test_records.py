@@ -79,6 +79,18 @@ async def test_what_comes_while_open_is_recorded_as_such_and_not_counted(
     assert await recorder.counted() == {at // MINUTE_MS: 2}
 
 
+async def test_a_storm_while_open_leaves_room_for_the_others(recorder: Recorder) -> None:
+    await recorder.set_policy(PolicyPatch(failure_threshold=1, cooldown_ms=1_000))
+    at = await recorder.begin(ago_ms=MINUTE_MS)
+    for _ in range(2):  # two openings
+        for _ in range(1 + 100):
+            await recorder.fail(ID, at)
+        at += 1_000
+
+    whys = [record.why for record in await recorder.recorded()]
+    assert whys == ["", *["open"] * 64] * 2
+
+
 @pytest.mark.parametrize("kind", [Kind.TEMPORARY_BAN, Kind.LOGGED_OUT, Kind.CONFLICT])
 async def test_what_holds_it_open_by_any_policy_clears_the_record(
     recorder: Recorder, kind: Kind

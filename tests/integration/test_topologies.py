@@ -15,9 +15,12 @@ from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
+from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect
+from sekring.trend import Trend
+from sekring.wire import FailuresAnswer
 from tests.clusters import Cluster, ClusterNode
 from tests.conftest import check_keys
 from tests.sentinels import Sentinels
@@ -280,6 +283,28 @@ async def test_what_was_confirmed_survives_a_primary_and_counting_goes_on(
                 break
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
+
+
+async def test_the_failures_of_a_stopped_node_are_the_last_known_ones(cluster: Cluster) -> None:
+    async with linked(cluster.url, timeout_ms=1_000) as (link, scripts):
+        trend = Trend(Records(scripts, link, KEYSPACE))
+        names = fresh_names(60)  # on every node
+        await count_all(scripts, names, 1, 1)
+        whole = await trend.failures()
+        assert whole.degraded is False
+
+        stopped = cluster.primary_of(key_of(names[0]))
+        stopped.signal(signal.SIGSTOP)
+        partly = await trend.failures()
+        stopped.signal(signal.SIGCONT)
+        await available(link, key_of(names[0]))
+
+        assert partly.degraded is True
+        assert total(partly) == total(whole) >= len(names)
+
+
+def total(answer: FailuresAnswer) -> int:
+    return sum(minute.failures for minute in answer.minutes)
 
 
 async def test_a_stopped_node_does_not_stall_the_others(cluster: Cluster) -> None:

@@ -16,7 +16,7 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):  # many at once: their collection would hold up permits
     """One failure, or why those before it no longer count (`lua/shared/records.lua`)."""
 
     #: When it happened, by Redis' clock.
