@@ -118,6 +118,20 @@ def test_an_address_that_no_page_gave_is_refused(
     assert "state takes one of" in answer.text or "cursor is not one" in answer.text
 
 
+def test_a_script_is_told_the_address_of_what_it_shows(browser: httpx.Client) -> None:
+    def pushed(current: str) -> str | None:
+        shown = {"HX-Current-URL": str(browser.base_url).rstrip("/") + current}
+        answer = browser.get("/?prefix=62&state=all", headers=HTMX | shown)
+        found: str | None = answer.headers.get("hx-push-url")
+        return found
+
+    assert pushed("/") == "/?state=all&prefix=62"
+    assert pushed("/?state=all") == "/?state=all&prefix=62"
+    assert pushed("/?state=all&prefix=62") is None
+    assert pushed("/?prefix=62&state=all") is None  # it was read anew
+    assert "hx-push-url" not in browser.get("/").headers
+
+
 def test_reading_changes_nothing(
     browser: httpx.Client, redis: RedisServer, instances: Instances, name: str
 ) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from litestar import Controller, MediaType, Request, Response, get
+from litestar import Controller, MediaType, Response, get
+from litestar.plugins.htmx import HTMXHeaders, HTMXRequest
 from msgspec import Struct
 
 from sekring import __version__
@@ -35,13 +36,12 @@ class FleetPage(Controller):
 
     opt = {NEEDS: Permission.READ, PAGE: True}
     include_in_schema = False
+    request_class = HTMXRequest
 
     @get("/", media_type=MediaType.HTML)
-    async def show(
-        self, request: Request[Any, Any, Any], runtime: Runtime, views: Views
-    ) -> Response[Any]:
+    async def show(self, request: HTMXRequest, runtime: Runtime, views: Views) -> Response[Any]:
         """Show the page to browsers; tell programs where the API is."""
-        if not accepts_html(request) and "hx-request" not in request.headers:
+        if not accepts_html(request) and not request.htmx:
             return Response(Index(), media_type=MediaType.JSON)
         selection = Selection.of(request.query_params)
         overview, listing = await asyncio.gather(
@@ -51,6 +51,7 @@ class FleetPage(Controller):
             request,
             "fleet.html",
             scripted=True,
+            headers=_pushed(request, selection),
             here="fleet",
             labels=LABELS,
             selection=selection,
@@ -59,3 +60,14 @@ class FleetPage(Controller):
             listing=listing,
             may_operate=may(request.auth, Permission.OPERATE),
         )
+
+
+def _pushed(request: HTMXRequest, selection: Selection) -> dict[str, str]:
+    """Return the address that a page's script is to show, if it is another.
+
+    The link itself may be gone by the time of the answer: news replace the list that it was in.
+    """
+    address = selection.address()
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    is_new = bool(request.htmx) and request.htmx.current_url_abs_path not in {address, asked}
+    return {HTMXHeaders.PUSH_URL.value: address} if is_new else {}
