@@ -61,8 +61,8 @@ class Watch(App[ServiceRefused]):
     async def on_mount(self) -> None:
         """Show the fleet and follow it."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Or the terminal would be left as the screen needs it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Or the terminal would be left as the screen needs it. Not SIGHUP: there is none then.
             loop.add_signal_handler(number, self.action_interrupt)
         await self.push_screen(Overview(self._service, self._board, self._follower))
         self._following = self.run_worker(self._follow())
