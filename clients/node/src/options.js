@@ -18,7 +18,7 @@ import { serviceUrl } from "./transport.js";
  * @property {string} [build] its library and version: what WhatsApp refuses as outdated
  * @property {number} [timeoutMs] deadline of every request; default 5,000
  * @property {number} [stalenessMs] how old an answer from memory may be if the network fails in
- *   silence; default 20,000: the service's heartbeat (15 s) and a little
+ *   silence; default 3,000
  * @property {number} [flushAfterMs] how long a report waits for others, at most; default 20
  * @property {number} [reportsMax] reports that wait for the service, at most; default 10,000
  * @property {boolean} [keepProcessAlive] whether an open client keeps the process alive; default no
@@ -37,7 +37,7 @@ export function settingsOf(options) {
     gateway: optionalName(options.gateway, "gateway"),
     build: optionalName(options.build, "build"),
     timeoutMs: wholeNumber(options.timeoutMs, "timeoutMs", 5_000),
-    stalenessMs: wholeNumber(options.stalenessMs, "stalenessMs", 20_000),
+    stalenessMs: wholeNumber(options.stalenessMs, "stalenessMs", 3_000),
     flushAfterMs: wholeNumber(options.flushAfterMs, "flushAfterMs", 20, { least: 0 }),
     reportsMax: wholeNumber(options.reportsMax, "reportsMax", 10_000),
     /** Whether the process may end although the client is open. */

@@ -5,8 +5,7 @@
  * Staleness: while the stream is live, what `Knowledge` holds as current is as old as an event
  * takes from the service, milliseconds as a rule. A network that swallows everything in silence is
  * noticed after `stalenessMs`; until then, an answer from memory may be that old, and never older.
- * The proof is an event `alive`, which says up to when the service knows everything itself; from
- * one that sends none, anything that comes.
+ * The proof is an event `alive`, which says up to when the service knows everything itself.
  */
 
 import { EventParser } from "./eventstream.js";
@@ -50,9 +49,7 @@ export class View {
   #lastId;
   #live = false;
   #provenMs = 0;
-  /** Whether this stream tells by `alive` up to when it knows everything. */
-  #isProving = false;
-  /** Names what the service's Redis holds, where it says so. @type {string | undefined} */
+  /** Names what the service's Redis holds. @type {string | undefined} */
   #keyspace;
   #retryMs = 2_000;
 
@@ -109,7 +106,6 @@ export class View {
     const aliveMs = Math.min(ALIVE_MOST_MS, Math.max(ALIVE_LEAST_MS, this.#stalenessMs >> 2));
     const path = `/v1/events?alive_ms=${aliveMs}`;
     const response = await this.#transport.open(path, headers, this.#background);
-    this.#isProving = false;
     const parser = new EventParser(
       this.#lastId,
       (event) => this.#take(event),
@@ -121,7 +117,6 @@ export class View {
     try {
       response.setEncoding("utf8");
       for await (const text of response) {
-        if (!this.#isProving) this.#provenMs = performance.now();
         parser.take(text);
         this.#retryMs = parser.retryMs;
         this.#lastId = parser.lastId;
@@ -158,7 +153,6 @@ export class View {
 
   /** @param {{ keyspace: string, sent_ms: number, proven_ms: number }} alive */
   #prove({ keyspace, sent_ms: sent, proven_ms: proven }) {
-    this.#isProving = true;
     this.#provenMs = performance.now() - (sent - proven);
     if (this.#keyspace !== undefined && this.#keyspace !== keyspace) this.#learnAnew();
     this.#keyspace = keyspace;

@@ -12,7 +12,7 @@
  * @property {string} [build] its library and version: what WhatsApp refuses as outdated
  * @property {number} [timeoutMs] deadline of every request; default 5,000
  * @property {number} [stalenessMs] how old an answer from memory may be if the network fails in
- *   silence; default 20,000: the service's heartbeat (15 s) and a little
+ *   silence; default 3,000
  * @property {number} [flushAfterMs] how long a report waits for others, at most; default 20
  * @property {number} [reportsMax] reports that wait for the service, at most; default 10,000
  * @property {boolean} [keepProcessAlive] whether an open client keeps the process alive; default no
@@ -62,7 +62,7 @@ export type SekringOptions = {
     timeoutMs?: number | undefined;
     /**
      * how old an answer from memory may be if the network fails in
-     * silence; default 20,000: the service's heartbeat (15 s) and a little
+     * silence; default 3,000
      */
     stalenessMs?: number | undefined;
     /**
