@@ -391,7 +391,7 @@ TABLE = [
     ),
     # --------------------------------------------------------------------------- routes, methods
     *refused(404, "not_found",
-        ("GET", "/", None, "nothing at this path"),
+        ("GET", "/ghost", None, "nothing at this path"),
         ("GET", "/v2/instances", None, "/schema describes what there is"),
         ("GET", "/v1/instances/628/ghost", None, "nothing at this path"),
         ("GET", "/schema/ghost", None, "nothing at this path"),

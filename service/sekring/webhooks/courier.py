@@ -95,7 +95,7 @@ class Courier:
                     await self._rest(watch)
                 if self._posts:
                     await asyncio.wait(self._posts, timeout=_LAST_ATTEMPTS_S)
-                self._saved_at = 0.0
+                self._saved_at = self._redis_from = 0.0
                 await self._save()
             finally:
                 for task in (renewing, *self._posts):
