@@ -8,14 +8,17 @@ import sys
 import tempfile
 import weakref
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import httpx
 
 from tests.servers import free_port, wait_until
 
-__all__ = ["ServiceProcess"]
+__all__ = ["PATIENT", "ServiceProcess"]
+
+#: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
+PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
 
 #: What the process gets of this process's environment; no SEKRING_* of a developer's shell.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")

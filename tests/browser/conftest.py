@@ -15,7 +15,7 @@ from tests.browsing import Faults
 from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
-from tests.serving import ServiceProcess
+from tests.serving import PATIENT, ServiceProcess
 
 #: The names under which systems have it.
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -124,14 +124,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def service(redis: RedisServer) -> Iterator[ServiceProcess]:
     """Without tokens; its log has a line for each request."""
-    with ServiceProcess(redis.url, log_level="debug", log_format="json") as process:
+    with ServiceProcess(redis.url, log_level="debug", log_format="json", **PATIENT) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
 def guarded(redis: RedisServer) -> Iterator[ServiceProcess]:
     """Another replica, which asks for a token."""
-    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER)) as process:
+    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER), **PATIENT) as process:
         yield process
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
-from tests.serving import ServiceProcess
+from tests.serving import PATIENT, ServiceProcess
 
 HTML: Final = {"Accept": "text/html"}
 HTMX: Final = {"Accept": "*/*", "HX-Request": "true", "HX-Target": "dialog"}
@@ -27,14 +27,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def service(redis: RedisServer) -> Iterator[ServiceProcess]:
-    with ServiceProcess(redis.url) as process:
+    with ServiceProcess(redis.url, **PATIENT) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
 def guarded(redis: RedisServer) -> Iterator[ServiceProcess]:
     """Another replica, which asks for a token."""
-    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER)) as process:
+    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER), **PATIENT) as process:
         yield process
 
 

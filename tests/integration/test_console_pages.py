@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
-from tests.serving import ServiceProcess
+from tests.serving import PATIENT, ServiceProcess
 
 HTML: Final = {"Accept": "text/html"}
 
@@ -24,7 +24,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def service(redis: RedisServer) -> Iterator[ServiceProcess]:
-    with ServiceProcess(redis.url) as process:
+    with ServiceProcess(redis.url, **PATIENT) as process:
         yield process
 
 
@@ -186,7 +186,7 @@ def test_a_stream_of_a_wrong_id_is_refused(service: ServiceProcess) -> None:
 
 
 def test_who_is_not_logged_in_is_asked_to_and_led_back(redis: RedisServer) -> None:
-    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER)) as guarded:
+    with ServiceProcess(redis.url, tokens=inline(OPERATOR, VIEWER), **PATIENT) as guarded:
         for path in ("/policy", "/instances/one?history=all", "/instances/one/policy"):
             answer = httpx.get(guarded.url + path, headers=HTML)
             assert answer.status_code == 303

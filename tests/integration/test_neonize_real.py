@@ -286,7 +286,7 @@ async def test_a_lease_that_runs_out_ends_a_dial_that_hangs(
     """Go may have the event loop and the threads of Python; the switch works all the same."""
     _, proxy = hanging
     async with neonize_pool(dial_ms=60_000) as pool:
-        ending = await Sessions(pool, tmp_path).lived(proxy, lease_s=2)
+        ending = await Sessions(pool, tmp_path).lived(proxy, lease_s=4)
         assert all(map(is_gone, ending.pids))
     assert ending.failed.kind is Kind.WORKER_CRASH
     assert ending.took_s > 1

@@ -200,7 +200,9 @@ def test_health_answers_while_much_is_due(tmp_path: Path, *, full: bool) -> None
         policy = structs.replace(LASTING, stable_after_ms=1)
         asyncio.run(settle_in(population, server, policy))
         with (
-            ServiceProcess(server.url, redis_timeout_ms=20_000) as service,
+            ServiceProcess(
+                server.url, request_timeout_ms=60_000, redis_timeout_ms=20_000
+            ) as service,
             httpx.Client(base_url=service.url, timeout=PATIENCE_S) as http,
         ):
             for _ in range(10):
