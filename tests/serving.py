@@ -38,6 +38,8 @@ class ServiceProcess:
     def __init__(self, redis_url: str | None, **settings: object) -> None:
         """Prepare a process; nothing is started yet."""
         self.port = int(str(settings.setdefault("port", free_port())))
+        #: Where this machine reaches it.
+        self.host = str(settings.get("host", "127.0.0.1"))
         settings.setdefault("drain_ms", 0)
         if redis_url is not None:
             settings["redis_url"] = redis_url
@@ -149,6 +151,6 @@ class ServiceProcess:
 
     def _answers(self, path: str) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code == 200
+            return httpx.get(f"http://{self.host}:{self.port}{path}", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
