@@ -1,4 +1,4 @@
-"""The load balancer that ships, before three replicas: what it passes on, repeats and leaves out."""
+"""The load balancer that ships, before three replicas: what it passes on, and what it repeats."""
 
 import asyncio
 import json
@@ -149,7 +149,7 @@ async def test_what_a_dead_replica_may_have_taken_is_repeated_only_where_that_is
         asking = []
         for number, request in enumerate(requests, 1):
             asking.append(asyncio.create_task(ask(balancer.port, request)))
-            while sessions(balancer) < number:
+            while sessions(balancer) < number:  # noqa: ASYNC110 - HAProxy tells when asked
                 await asyncio.sleep(0.01)
         replicas[0].kill()
     finally:
