@@ -1,4 +1,4 @@
-"""The images, as far as they can be made without an engine: what is in the wheel, and where it runs.
+"""The images, as far as they can be made without an engine: what is in the wheel, where it runs.
 
 The wheel is built as the Dockerfile does, and put into an environment that has what the extra
 `service` asks for and nothing else, far from the repository. What the image does not have, and what
