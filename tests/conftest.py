@@ -128,8 +128,8 @@ def check_keys(server: RedisServer) -> None:
     kinds = {kind.name: kind for kind in KEY_KINDS}
     with server.client() as client:
         for key in client.scan_iter(count=1000):
-            parts = key.decode().split(":")
-            name = parts[1] if parts[1] == "keyspace" else parts[2]
+            prefixed, _, tagged = key.decode().rpartition("}:")
+            name = tagged.partition(":")[0] if prefixed else tagged.rpartition(":")[2]
             assert name in kinds, f"{key!r} is no key of ours"
             kind = kinds[name]
             assert client.type(key).decode() == kind.type, f"{key!r} has another type"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,24 @@ from redis.retry import Retry
 
 from sekring.store.embedded import server_binary
 
-__all__ = ["Away", "RedisServer", "free_port", "redis_binary", "wait_until"]
+__all__ = [
+    "PASSWORD",
+    "SERVICE_LOGIN",
+    "Away",
+    "RedisServer",
+    "acl_file",
+    "free_port",
+    "redis_binary",
+    "wait_until",
+]
+
+#: The users that are shipped, for servers and for sentinels.
+_ACL = Path(__file__).parent.parent / "deploy" / "redis"
+
+#: Every user's password, and the login of the service: what it may not do by the shipped rules, it
+#: cannot do in any test.
+PASSWORD = "a-password"
+SERVICE_LOGIN = f"sekring:{PASSWORD}@"
 
 #: How a server can be away.
 Away = Literal["killed", "stopped"]
@@ -51,8 +69,22 @@ def redis_binary() -> str:
     return str(server_binary())
 
 
+def acl_file(folder: Path, name: str = "users.acl") -> Path:
+    """Write a shipped file of users with passwords; whoever does not log in is the tests' admin."""
+    text = (_ACL / name).read_text()
+    text = re.sub(r"#@\w+@", f">{PASSWORD}", text)
+    text = text.replace("user default off", "user default on nopass ~* &* +@all")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
 class RedisServer:
-    """One server process with its own folder; `with RedisServer(folder) as server: …`."""
+    """One server process with its own folder; `with RedisServer(folder) as server: …`.
+
+    It has the users that are shipped. `url` is the service's; `client()` may do everything.
+    """
 
     def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
         """Prepare a server in `folder`; `options` are added to its command line."""
@@ -64,8 +96,8 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """URL of database 0."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """URL of database 0, with the login of the service."""
+        return f"redis://{SERVICE_LOGIN}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -82,6 +114,8 @@ class RedisServer:
         """Return its command line."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
+        command += ["--aclfile", str(acl_file(self.folder))]
+        command += ["--masteruser", "replica", "--masterauth", PASSWORD]
         return [*command, *self._options]
 
     def client(self, patience_s: float = 10) -> "redis.Redis":
