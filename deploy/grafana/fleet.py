@@ -130,7 +130,7 @@ def _decisions(made: Board) -> None:
         graph(
             "Where decisions come from",
             "view: from memory; redis: asked, since the view was not proven; alone: decided while "
-            "cut off from Redis.",
+            "cut off from Redis; client: permitted by a client in memory, and told later.",
             ask(
                 "sum by (source) ("
                 'rate(sekring_permits_total{job="$job"}[$__rate_interval])'
@@ -139,7 +139,7 @@ def _decisions(made: Board) -> None:
             ),
             unit="reqps",
             stacked=True,
-            colors={"view": GREEN, "redis": BLUE, "alone": RED},
+            colors={"view": GREEN, "redis": BLUE, "alone": RED, "client": PURPLE},
         ),
     ).line(
         8,

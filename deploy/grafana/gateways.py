@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.board import Board, gateway_job, replica, source
 from deploy.grafana.panels import GREEN, ORANGE, RED, ask, figure, graph, rows, steps, switch
-from deploy.grafana.promql import each, grown, per_second, quantile, total
+from deploy.grafana.promql import grown, per_second, quantile, total, worst
 
 __all__ = ["board"]
 
@@ -72,7 +72,7 @@ def _now(made: Board) -> None:
         figure(
             "Cut off from the service",
             "Gateways that cannot reach the service; they decide by their last view.",
-            ask(f"count({each('sekring_gateway_service_reachable', _ONES)} == 0) or vector(0)"),
+            ask(f"count({worst('sekring_gateway_service_reachable', _ONES)} == 0) or vector(0)"),
             colors=steps((None, GREEN), (1, RED)),
         ),
         figure(
@@ -144,7 +144,7 @@ def _connects(made: Board) -> None:
         switch(
             "Reaches the service",
             "Without it a gateway goes on by its last view and a count of its own.",
-            ask(each("sekring_gateway_service_reachable", _ONES), "{{instance}}"),
+            ask(worst("sekring_gateway_service_reachable", _ONES), "{{instance}}"),
             _REACHABLE,
         ),
     )
@@ -156,7 +156,7 @@ def _workers(made: Board) -> None:
         graph(
             "Workers",
             "Processes that hold connections, by gateway.",
-            ask(each("sekring_gateway_workers", _ONES), "{{instance}}"),
+            ask(total("sekring_gateway_workers", _ONES, "instance"), "{{instance}}"),
             stacked=True,
         ),
         graph(
@@ -179,7 +179,7 @@ def _workers(made: Board) -> None:
         graph(
             "Memory of the supervisor",
             "Resident; about 45 MB more for each worker.",
-            ask(each("process_resident_memory_bytes", _ONES), "{{instance}}"),
+            ask(total("process_resident_memory_bytes", _ONES, "instance"), "{{instance}}"),
             unit="bytes",
         ),
     ).line(

@@ -1,21 +1,21 @@
 """The forms of PromQL that the dashboards ask in.
 
 What is true of the whole fleet every replica tells alike (`fleet`: the greatest of them); what each
-counts for itself is added up (`total`, `per_second`, `grown`, `quantile`) or shown as it is
-(`each`). `where` is more label matchers, `by` the labels that stay.
+counts for itself is added up (`total`, `per_second`, `grown`, `quantile`) or taken from the worst
+of its server processes (`worst`). `where` is more label matchers, `by` the labels that stay.
 """
 
-__all__ = ["each", "fleet", "grown", "per_second", "quantile", "total"]
-
-
-def each(metric: str, where: str = "") -> str:
-    """Return a metric of every process by itself."""
-    return metric + _of(where)
+__all__ = ["fleet", "grown", "per_second", "quantile", "total", "worst"]
 
 
 def fleet(metric: str, where: str = "", by: str = "") -> str:
     """Return a fleet-wide gauge, by the labels `by`."""
     return f"max{_by(by)}({metric}{_of(where)})"
+
+
+def worst(metric: str, where: str = "") -> str:
+    """Return the greatest value of each replica, whose server processes have one each."""
+    return f"max by (instance) ({metric}{_of(where)})"
 
 
 def total(metric: str, where: str = "", by: str = "") -> str:

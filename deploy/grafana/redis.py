@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.board import Board, job, source
 from deploy.grafana.panels import BLUE, GREEN, ORANGE, RED, ask, figure, graph, rows, steps
-from deploy.grafana.promql import each, per_second, quantile
+from deploy.grafana.promql import fleet, per_second, quantile, worst
 
 __all__ = ["board"]
 
@@ -54,7 +54,7 @@ def _now(made: Board) -> None:
         figure(
             "Nodes lost",
             "Nodes that a replica counts as lost; the worst replica's view.",
-            ask('max(sekring_redis_nodes_lost{job="$job"})'),
+            ask(fleet("sekring_redis_nodes_lost")),
             colors=steps((None, GREEN), (1, RED)),
         ),
     )
@@ -125,7 +125,7 @@ def _scripts(made: Board) -> None:
         graph(
             "Nodes lost",
             "By replica of the service: one replica alone has a network of its own to blame.",
-            ask(each("sekring_redis_nodes_lost"), "{{instance}}"),
+            ask(worst("sekring_redis_nodes_lost"), "{{instance}}"),
             limits=steps((None, GREEN), (1, RED)),
         ),
         widths=(14, 10),

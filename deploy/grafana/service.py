@@ -15,7 +15,7 @@ from deploy.grafana.panels import (
     steps,
     switch,
 )
-from deploy.grafana.promql import each, grown, per_second, quantile, total
+from deploy.grafana.promql import grown, per_second, quantile, total, worst
 
 __all__ = ["board"]
 
@@ -89,14 +89,14 @@ def _now(made: Board) -> None:
             "Error budget used",
             "0.1 % of decisions (attempts and outcomes) may fail in 30 days: how much of that the "
             "last 3 days used. 10 % is the pace that lasts for 30 days.",
-            ask(each("sekring:decision_errors:ratio_rate3d") + " / 0.001 * 3 / 30"),
+            ask(worst("sekring:decision_errors:ratio_rate3d") + " / 0.001 * 3 / 30"),
             unit="percentunit",
             colors=steps((None, GREEN), (0.1, ORANGE), (0.5, RED)),
         ),
         figure(
             "Without Redis",
             "Replicas that decide alone for at least one partition.",
-            ask(total("sekring_degraded", _ONES)),
+            ask(f"sum({worst('sekring_degraded', _ONES)})"),
             colors=steps((None, GREEN), (1, RED)),
         ),
     )
@@ -206,20 +206,20 @@ def _current(made: Board) -> None:
             "Age of the view",
             "The oldest proof of each replica's view. Above SEKRING_STALENESS_MS (500 ms) it asks "
             "Redis instead.",
-            ask(each("sekring_view_staleness_seconds", _ONES), "{{instance}}"),
+            ask(worst("sekring_view_staleness_seconds", _ONES), "{{instance}}"),
             unit="s",
             limits=steps((None, GREEN), (0.5, RED)),
         ),
         graph(
             "Partitions not proven",
             "Whose permits cost a call of Redis each, until the push channel is proven again.",
-            ask(each("sekring_partitions_unproven", _ONES), "{{instance}}"),
+            ask(worst("sekring_partitions_unproven", _ONES), "{{instance}}"),
         ),
         switch(
             "Decides alone",
             "Three calls without an answer, and a replica goes on by its last view and a count of "
             "its own.",
-            ask(each("sekring_degraded", _ONES), "{{instance}}"),
+            ask(worst("sekring_degraded", _ONES), "{{instance}}"),
             _DEGRADED,
         ),
     )
@@ -232,7 +232,7 @@ def _alone(made: Board) -> None:
             "Reports that wait",
             "Kept with their age and counted once when Redis is back; SEKRING_REPLAY_MAX "
             "(100,000) at most.",
-            ask(each("sekring_replay_queue", _ONES), "{{instance}}"),
+            ask(total("sekring_replay_queue", _ONES, "instance"), "{{instance}}"),
             limits=steps((None, GREEN), (80_000, ORANGE), (100_000, RED)),
         ),
         graph(
@@ -248,7 +248,7 @@ def _alone(made: Board) -> None:
             "Changes not confirmed",
             "Trips and operators' changes that Redis' replicas have not acknowledged; made again "
             "until they are.",
-            ask(each("sekring_unconfirmed_changes", _ONES), "{{instance}}"),
+            ask(worst("sekring_unconfirmed_changes", _ONES), "{{instance}}"),
         ),
     )
 
@@ -258,8 +258,8 @@ def _outward(made: Board) -> None:
         7,
         graph(
             "Event streams",
-            "Clients that follow /v1/events and the console's pages.",
-            ask(each("sekring_event_streams", _ONES), "{{instance}}"),
+            "Clients that follow /v1/events.",
+            ask(total("sekring_event_streams", _ONES, "instance"), "{{instance}}"),
             stacked=True,
         ),
         graph(
@@ -281,22 +281,25 @@ def _process(made: Board) -> None:
         7,
         graph(
             "CPU",
-            "Of one core: a replica is one process with one event loop, and 1 is its limit.",
-            ask(per_second("process_cpu_seconds_total", _ONES, "instance"), "{{instance}}"),
+            "Of one core: each server process has one event loop, and 1 is its limit.",
+            ask(
+                per_second("process_cpu_seconds_total", _ONES, "instance, worker"),
+                "{{instance}} {{worker}}",
+            ),
             unit="percentunit",
             limits=steps((None, GREEN), (0.8, ORANGE), (0.95, RED)),
         ),
         graph(
             "Memory",
             "Resident.",
-            ask(each("process_resident_memory_bytes", _ONES), "{{instance}}"),
+            ask(total("process_resident_memory_bytes", _ONES, "instance"), "{{instance}}"),
             unit="bytes",
         ),
         graph(
             "File descriptors",
             "Connections, mostly, as a share of the limit.",
             ask(
-                f"{each('process_open_fds', _ONES)} / {each('process_max_fds', _ONES)}",
+                f"{worst('process_open_fds', _ONES)} / {worst('process_max_fds', _ONES)}",
                 "{{instance}}",
             ),
             unit="percentunit",
