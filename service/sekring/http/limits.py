@@ -1,4 +1,4 @@
-"""What every request goes through: a deadline, security headers, and one line in the log."""
+"""What every request goes through: a deadline, security headers, a clock, and a line in the log."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from litestar.middleware import ASGIMiddleware
 
 from sekring.errors import InvalidInput
 from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
+from sekring.telemetry.histogram import Histogram
 from sekring.wire import Problem
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ async def add_security_headers(message: "Message", _: "Scope") -> None:
 class Limits(ASGIMiddleware):
     """Ends a request at its deadline with 503, and logs each."""
 
-    def __init__(self, deadline_ms: int) -> None:
-        """Let a request take `deadline_ms`, its body's arrival included."""
+    def __init__(self, deadline_ms: int, durations: Histogram) -> None:
+        """Let a request take `deadline_ms`, its body's arrival included; time it."""
+        self._durations = durations
         self._deadline_s = deadline_ms / 1000
 
     async def handle(
@@ -78,13 +80,17 @@ class Limits(ASGIMiddleware):
             if status == 0:
                 await _send_timeout(send_noting_status, deadline_s)
         finally:
+            duration_s = time.perf_counter() - started
+            # By the route, whose parameters have names in place of values.
+            labels = (str(scope.get("method")), scope["path_template"], str(status))
+            self._durations.record(duration_s, labels)
             # The query may hold a token: the path alone is logged.
             _log.debug(
                 "request",
                 method=scope.get("method"),
                 path=scope["path"],
                 status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
+                ms=round(duration_s * 1000, 1),
             )
 
 

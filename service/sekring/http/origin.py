@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request
 
 from sekring.model import Origin
-from sekring.telemetry import trace_id_of
+from sekring.telemetry.logs import trace_id_of
 
 __all__ = ["origin_of"]
 
