@@ -119,7 +119,11 @@ def create_app(settings: Settings) -> Litestar:
             "pulse": Provide(lambda: pulse, sync_to_thread=False),
         },
         guards=[authorize],
-        middleware=[Limits(settings.request_timeout_ms, runtime.instruments.request_duration)],
+        middleware=[
+            Limits(
+                settings.request_timeout_ms, runtime.tracing, runtime.instruments.request_duration
+            )
+        ],
         before_send=[add_security_headers],
         exception_handlers={Exception: answer_reader},
         plugins=[RawSchema()],

@@ -23,6 +23,7 @@ from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.topology import Topology
 from sekring.telemetry.histogram import Histogram
+from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
 
@@ -90,7 +91,7 @@ class RedisLink:
         finally:
             if self._durations is not None:
                 labels = ("redis", "EVALSHA", script.name, error_type)
-                self._durations.record(time.perf_counter() - began_s, labels)
+                self._durations.record(time.perf_counter() - began_s, labels, current())
 
     async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:
         """Run one command that changes nothing, where its key is.

@@ -3,25 +3,11 @@
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Protocol
 
 from sekring.telemetry.families import Buckets, Exemplar
+from sekring.telemetry.spans import Span
 
-__all__ = ["Histogram", "Traced"]
-
-
-class Traced(Protocol):
-    """The sampled span in which something was measured."""
-
-    @property
-    def hex_trace_id(self) -> str:
-        """The trace's id, 32 hex digits."""
-        ...
-
-    @property
-    def hex_id(self) -> str:
-        """Its own id, 16 hex digits."""
-        ...
+__all__ = ["Histogram"]
 
 
 class Histogram:
@@ -37,16 +23,16 @@ class Histogram:
         self.bounds = tuple(bounds)
         self._series: dict[tuple[str, ...], _Series] = {}
 
-    def record(self, value: float, labels: tuple[str, ...], span: Traced | None = None) -> None:
-        """Take one measurement; if it was made in a sampled `span`, it is its bucket's exemplar."""
+    def record(self, value: float, labels: tuple[str, ...], span: Span | None = None) -> None:
+        """Take one measurement; it becomes its bucket's exemplar if its `span` is exported."""
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = _Series(len(self.bounds) + 1)
         place = bisect_left(self.bounds, value)
         series.counts[place] += 1
         series.sum += value
-        if span is not None:
-            series.exemplars[place] = (value, time.time_ns(), span)
+        if span is not None and span.trace.kept:
+            series.exemplars[place] = (value, time.time_ns(), span.trace.id, span.id)
 
     def buckets(self) -> list[Buckets]:
         """Return every series."""
@@ -67,8 +53,8 @@ class _Series:
     def __init__(self, buckets: int) -> None:
         self.counts = [0] * buckets
         self.sum = 0.0
-        self.exemplars: list[tuple[float, int, Traced] | None] = [None] * buckets
+        self.exemplars: list[tuple[float, int, int, int] | None] = [None] * buckets
 
 
-def _exemplar(value: float, at_ns: int, span: Traced) -> Exemplar:
-    return Exemplar(value, at_ns, span.hex_trace_id, span.hex_id)
+def _exemplar(value: float, at_ns: int, trace_id: int, span_id: int) -> Exemplar:
+    return Exemplar(value, at_ns, f"{trace_id:032x}", f"{span_id:016x}")
