@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from sekring import __version__
 from sekring.detail import Detail
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
@@ -48,6 +49,11 @@ from sekring.store.session_scripts import SessionScripts
 from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.siblings import Siblings
+from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
 from sekring.webhooks.courier import Pace
@@ -55,10 +61,14 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
+__all__ = ["DRAIN_FILE", "SIBLINGS_FOLDER", "Runtime", "claim_keyspace"]
 
 #: Environment variable with the path of a file that appears when the service is about to stop.
 DRAIN_FILE = "SEKRING_DRAIN_FILE"
+
+#: Environment variable with the path of a folder in which the server processes of a replica find
+#: each other; not set where there is one alone.
+SIBLINGS_FOLDER = "SEKRING_SIBLINGS_FOLDER"
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -95,10 +105,21 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
+        self.tracing = Tracing(Otel(os.environ, "sekring", __version__))
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        self.meters = Meters()
+        folder = os.environ.get(SIBLINGS_FOLDER)
+        self.siblings = Siblings(Path(folder) if folder else None, self.meters.gather)
+        self.instruments = Instruments(self.meters)
+        self._link, self._bulk = (
+            RedisLink(
+                settings.redis_url,
+                timeout_ms=settings.redis_timeout_ms,
+                durations=self.instruments.call_duration,
+            )
+            for _ in range(2)
+        )
         self.scripts = Scripts(self._link, self.keyspace, self._bulk)
         self.reads = Reads(self._bulk, self.keyspace)
         alone = RedisUrl.parse(settings.redis_url).kind == "single"
@@ -123,6 +144,7 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            instruments=self.instruments,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -225,6 +247,11 @@ class Runtime:
         return self.claimed().secret
 
     @property
+    def lost_nodes(self) -> int:
+        """How many nodes of Redis are taken to be lost."""
+        return len(self._link.lost | self._bulk.lost)
+
+    @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
         drain_file = os.environ.get(DRAIN_FILE)
@@ -233,6 +260,7 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
+        self.tracing.open()
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -248,7 +276,8 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            yield
+            async with self.siblings.running():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -261,6 +290,7 @@ class Runtime:
             await self.poster.close()
             await self._link.close()
             await self._bulk.close()
+            await asyncio.to_thread(self.tracing.close)
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
