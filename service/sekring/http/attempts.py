@@ -92,7 +92,7 @@ class Attempts(Controller):
         | `success` | connected; credited after `stable_after_ms` |
         | `disconnected` | ended on purpose |
         """
-        origin = origin_of(request, gateway=data.gateway)
+        origin = origin_of(request, gateway=data.gateway, traceparent=data.traceparent)
         return await runtime.breaker.report(instance_id, data, origin)
 
     @post(
@@ -124,7 +124,7 @@ async def _judge_all(
     async def one(raw: msgspec.Raw) -> BatchResult:
         try:
             item = msgspec.json.decode(raw, type=BatchItem)
-            origin = origin_of(request, gateway=item.gateway)
+            origin = origin_of(request, gateway=item.gateway, traceparent=item.traceparent)
             if item.outcome == "attempt":
                 return _begun(await runtime.breaker.register(item, origin))
             verdict = await runtime.breaker.report(item.instance_id, item, origin)

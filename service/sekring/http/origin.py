@@ -11,12 +11,15 @@ __all__ = ["origin_of"]
 
 
 def origin_of(
-    request: Request[Any, Any, Any], reason: str | None = None, gateway: str | None = None
+    request: Request[Any, Any, Any],
+    reason: str | None = None,
+    gateway: str | None = None,
+    traceparent: str | None = None,
 ) -> Origin:
-    """Return the origin of a change that `request` asks for."""
+    """Return the origin of a change that `request` asks for; its trace unless another is given."""
     return Origin(
         actor=gateway or request.auth.name,
         reason=reason or "",
         source=request.client.host if request.client else "",
-        trace_id=trace_id_of(request.headers.get("traceparent")),
+        trace_id=trace_id_of(traceparent or request.headers.get("traceparent")),
     )
