@@ -15,6 +15,7 @@ from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.problems import problem_of
 from sekring.http.runtime import Runtime
+from sekring.http.spans import tell
 from sekring.model import Admission, Verdict
 from sekring.tokens import Permission
 from sekring.wire import AttemptBody, Batch, BatchAnswer, BatchItem, BatchResult, OutcomeBody
@@ -55,7 +56,11 @@ class Attempts(Controller):
         If not, ask again after `retry_after_ms`; `null` means that only a person can help.
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.permits.permit(instance_id, origin, data.build, strong=data.strong)
+        admission = await runtime.permits.permit(
+            instance_id, origin, data.build, strong=data.strong
+        )
+        tell(admission)
+        return admission
 
     @post(
         "/instances/{instance_id:str}/outcomes",
@@ -93,7 +98,9 @@ class Attempts(Controller):
         | `disconnected` | ended on purpose |
         """
         origin = origin_of(request, gateway=data.gateway, traceparent=data.traceparent)
-        return await runtime.breaker.report(instance_id, data, origin)
+        verdict = await runtime.breaker.report(instance_id, data, origin)
+        tell(verdict, data.kind)
+        return verdict
 
     @post(
         "/outcomes",

@@ -5,7 +5,8 @@ from typing import Any
 from litestar import Request
 
 from sekring.model import Origin
-from sekring.telemetry import trace_id_of
+from sekring.telemetry.propagation import parse_traceparent
+from sekring.telemetry.spans import current
 
 __all__ = ["origin_of"]
 
@@ -17,9 +18,11 @@ def origin_of(
     traceparent: str | None = None,
 ) -> Origin:
     """Return the origin of a change that `request` asks for; its trace unless another is given."""
+    span, other = current(), parse_traceparent(traceparent)
+    trace_id = f"{other.trace_id:032x}" if other else span.trace.hex_id if span else ""
     return Origin(
         actor=gateway or request.auth.name,
         reason=reason or "",
         source=request.client.host if request.client else "",
-        trace_id=trace_id_of(traceparent or request.headers.get("traceparent")),
+        trace_id=trace_id,
     )
