@@ -16,10 +16,10 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from opentelemetry import trace
 
-__all__ = ["Call", "Tracing", "tracing"]
+__all__ = ["ERROR_STATUS", "Call", "PlainCall", "Tracing", "attributes_of", "tracing"]
 
 #: The first status code that is an error to a client.
-_ERROR: Final = 400
+ERROR_STATUS: Final = 400
 
 #: The ports that a URL need not name.
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
@@ -68,7 +68,21 @@ def tracing(version: str) -> Tracing:
     )  # fmt: skip
 
 
-class _PlainCall(Struct, frozen=True):
+def attributes_of(method: str, url: str) -> dict[str, str | int]:
+    """Return what a span tells of a request before there is an answer."""
+    parts = urlsplit(url)
+    return {
+        "http.request.method": method,
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or _PORTS.get(parts.scheme, 0),
+        # Whatever its user name and password are, nobody else is to know them.
+        "url.full": parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
+    }
+
+
+class PlainCall(Struct, frozen=True):
+    """A call that is no span."""
+
     headers: Mapping[str, str]
 
     def answered(self, status: int) -> None:
@@ -80,7 +94,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 class _Untraced:
     def __init__(self) -> None:
-        self._call = contextlib.nullcontext(_PlainCall(_NO_HEADERS))
+        self._call = contextlib.nullcontext(PlainCall(_NO_HEADERS))
 
     def traceparent(self) -> None:
         return None
@@ -100,7 +114,7 @@ class _SpanCall:
 
     def answered(self, status: int) -> None:
         self._span.set_attribute("http.response.status_code", status)
-        if status >= _ERROR:
+        if status >= ERROR_STATUS:
             self._span.set_attribute("error.type", str(status))
             self._fail()
 
@@ -131,19 +145,12 @@ class _Traced:
     @contextlib.contextmanager
     def call(self, method: str, template: str, url: str) -> Iterator[Call]:
         if not self._trace.get_current_span().get_span_context().is_valid:
-            yield _PlainCall(_NO_HEADERS)
+            yield PlainCall(_NO_HEADERS)
             return
-        parts = urlsplit(url)
         with self._tracer.start_as_current_span(
             f"{method} {template}",
             kind=self._trace.SpanKind.CLIENT,
-            attributes={
-                "http.request.method": method,
-                "server.address": parts.hostname or "",
-                "server.port": parts.port or _PORTS.get(parts.scheme, 0),
-                # Whatever its user name and password are, nobody else is to know them.
-                "url.full": parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
-            },
+            attributes=attributes_of(method, url),
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
