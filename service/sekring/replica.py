@@ -78,6 +78,7 @@ class Replica:
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
+        self._began_s = time.monotonic()
         self._changed = changed
         self._rung = rung
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
@@ -163,6 +164,18 @@ class Replica:
     def clock_ms(self, instance_id: str) -> int:
         """Return the clock of the instance's Redis, as far as it is known."""
         return self._partition(instance_id).clock.now_ms()
+
+    @property
+    def unproven(self) -> int:
+        """How many partitions are not current: permits of their instances ask Redis."""
+        oldest_s = time.monotonic() - self._staleness_s
+        return sum(not part.live or part.proven_s < oldest_s for part in self._partitions)
+
+    @property
+    def staleness_s(self) -> float:
+        """How long ago the whole view was proven last, in seconds; at first, since it began."""
+        proven_s = min(part.proven_s for part in self._partitions)
+        return time.monotonic() - max(proven_s, self._began_s)
 
     # ------------------------------------------------------------------------ what it is told
 

@@ -21,7 +21,7 @@ from granian.http import HTTP1Settings
 from sekring.binding import check_binding
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.gateway.settings import GatewaySettings
-from sekring.http.runtime import DRAIN_FILE, claim_keyspace
+from sekring.http.runtime import DRAIN_FILE, SIBLINGS_FOLDER, claim_keyspace
 from sekring.settings import Settings, load
 from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
@@ -61,6 +61,8 @@ def serve(options: Mapping[str, object]) -> int:
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
         os.environ[DRAIN_FILE] = f"{folder}/draining"
+        if settings.workers > 1:
+            os.environ[SIBLINGS_FOLDER] = folder
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(

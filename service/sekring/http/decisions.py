@@ -13,6 +13,8 @@ from sekring.replica import Replica
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
 
 __all__ = ["Decisions"]
 
@@ -32,13 +34,15 @@ class Decisions:
         confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Wire; nothing is sent.
 
         `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
         it have what was written about an instance; `changed` is told of partitions with news, and
-        `rung` of bells.
+        `rung` of bells; `instruments` count.
         """
+        instruments = instruments or Instruments(Meters())
         self.replica = Replica(
             scripts, keyspace, staleness_ms=staleness_ms, changed=changed, rung=rung
         )
@@ -63,5 +67,6 @@ class Decisions:
             self.registrar,
             self.degraded,
             self.pledges,
+            instruments=instruments,
         )
-        self.permits = PacedPermits(self.breaker, self.guard)
+        self.permits = PacedPermits(self.breaker, self.guard, instruments)

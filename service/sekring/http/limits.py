@@ -1,4 +1,4 @@
-"""What every request goes through: a span, a deadline, security headers, a line in the log."""
+"""What every request goes through: a span, a deadline, security headers, a clock, a log line."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ from litestar.middleware import ASGIMiddleware
 from sekring.errors import InvalidInput
 from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
 from sekring.http.spans import begin
+from sekring.telemetry.histogram import Histogram
 from sekring.telemetry.tracing import Tracing
 from sekring.wire import Problem
 
@@ -50,8 +51,9 @@ async def add_security_headers(message: "Message", _: "Scope") -> None:
 class Limits(ASGIMiddleware):
     """Ends a request at its deadline with 503, traces each and logs it."""
 
-    def __init__(self, deadline_ms: int, tracing: Tracing) -> None:
-        """Let a request take `deadline_ms`, its body's arrival included."""
+    def __init__(self, deadline_ms: int, tracing: Tracing, durations: Histogram) -> None:
+        """Let a request take `deadline_ms`, its body's arrival included; time it."""
+        self._durations = durations
         self._deadline_s = deadline_ms / 1000
         self._tracing = tracing
 
@@ -83,13 +85,17 @@ class Limits(ASGIMiddleware):
                     await _send_timeout(send_noting_status, deadline_s)
             finally:
                 span.finish(status)
+                duration_s = time.perf_counter() - started
+                # By the route: a path names instances. Without a status the client went away.
+                labels = (span.method, span.route, str(status or ""))
+                self._durations.record(duration_s, labels, span)
                 # The query may hold a token: the path alone is logged.
                 _log.debug(
                     "request",
                     method=scope.get("method"),
                     path=scope["path"],
                     status=status,
-                    ms=round((time.perf_counter() - started) * 1000, 1),
+                    ms=round(duration_s * 1000, 1),
                 )
 
 

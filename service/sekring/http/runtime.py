@@ -50,6 +50,9 @@ from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.telemetry.environment import Otel
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.siblings import Siblings
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
@@ -58,10 +61,14 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
+__all__ = ["DRAIN_FILE", "SIBLINGS_FOLDER", "Runtime", "claim_keyspace"]
 
 #: Environment variable with the path of a file that appears when the service is about to stop.
 DRAIN_FILE = "SEKRING_DRAIN_FILE"
+
+#: Environment variable with the path of a folder in which the server processes of a replica find
+#: each other; not set where there is one alone.
+SIBLINGS_FOLDER = "SEKRING_SIBLINGS_FOLDER"
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -101,8 +108,18 @@ class Runtime:
         self.tracing = Tracing(Otel(os.environ, "sekring", __version__))
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        self.meters = Meters()
+        folder = os.environ.get(SIBLINGS_FOLDER)
+        self.siblings = Siblings(Path(folder) if folder else None, self.meters.gather)
+        self.instruments = Instruments(self.meters)
+        self._link, self._bulk = (
+            RedisLink(
+                settings.redis_url,
+                timeout_ms=settings.redis_timeout_ms,
+                durations=self.instruments.call_duration,
+            )
+            for _ in range(2)
+        )
         self.scripts = Scripts(self._link, self.keyspace, self._bulk)
         self.reads = Reads(self._bulk, self.keyspace)
         alone = RedisUrl.parse(settings.redis_url).kind == "single"
@@ -127,6 +144,7 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            instruments=self.instruments,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -229,6 +247,11 @@ class Runtime:
         return self.claimed().secret
 
     @property
+    def lost_nodes(self) -> int:
+        """How many nodes of Redis are taken to be lost."""
+        return len(self._link.lost | self._bulk.lost)
+
+    @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
         drain_file = os.environ.get(DRAIN_FILE)
@@ -253,7 +276,8 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            yield
+            async with self.siblings.running():
+                yield
         finally:
             for task in tasks:
                 task.cancel()

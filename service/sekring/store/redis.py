@@ -22,6 +22,8 @@ from sekring.store.lane import Lane, unreachable
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.topology import Topology
+from sekring.telemetry.histogram import Histogram
+from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
 
@@ -32,15 +34,17 @@ _MOVES_MAX = 4
 class RedisLink:
     """Runs scripts and commands on one Redis deployment."""
 
-    def __init__(self, url: str, *, timeout_ms: int) -> None:
+    def __init__(self, url: str, *, timeout_ms: int, durations: Histogram | None = None) -> None:
         """Prepare; nothing is sent yet.
 
-        `timeout_ms` is the deadline of one call, from the call to its answer, queueing included.
+        `timeout_ms` is the deadline of one call, from the call to its answer, queueing included;
+        `durations` takes how long each script's took.
 
         Raises:
             SettingsError: the URL has an option that does not exist.
         """
         self._timeout_s = timeout_ms / 1000
+        self._durations = durations
         #: All scripts, see `know`.
         self.scripts: Sequence[Script] = ()
         #: Which node holds what; `sekring.store.push` follows it as well.
@@ -77,7 +81,17 @@ class RedisLink:
             digest = hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
             self._digests[script.name] = digest
         command: Command = ("EVALSHA", digest, len(keys), *keys, request)
-        return await self._call(command, script, self.topology.slot_of(keys[0]))
+        began_s = time.perf_counter()
+        error_type = ""
+        try:
+            return await self._call(command, script, self.topology.slot_of(keys[0]))
+        except StoreUnavailable as error:
+            error_type = type(error).__name__
+            raise
+        finally:
+            if self._durations is not None:
+                labels = ("redis", "EVALSHA", script.name, error_type)
+                self._durations.record(time.perf_counter() - began_s, labels, current())
 
     async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:
         """Run one command that changes nothing, where its key is.
@@ -112,6 +126,12 @@ class RedisLink:
             return self.topology.lost is None
         lane = self._lanes.get(address)
         return lane is None or (lane.lost is None and lane.holds.words(slot) is None)
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """The nodes that are taken to be lost, and why none is known, if that is so."""
+        nodes = {str(address) for address, lane in self._lanes.items() if lane.lost}
+        return frozenset(nodes or ({self.topology.lost} if self.topology.lost else ()))
 
     def on_availability(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `available` may have changed for some keys."""
