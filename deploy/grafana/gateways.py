@@ -76,7 +76,7 @@ def _now(made: Board) -> None:
             colors=steps((None, GREEN), (1, RED)),
         ),
         figure(
-            "Worker exits",
+            "Worker exits in an hour",
             "Workers that ended within the last hour, whatever the reason.",
             ask(grown("sekring_gateway_worker_exits_total", _ONES, over="1h")),
             decimals=0,
@@ -185,7 +185,7 @@ def _workers(made: Board) -> None:
     ).line(
         8,
         rows(
-            "Gateways",
+            "Gateways one by one",
             "As they are now.",
             {
                 "Sessions": (

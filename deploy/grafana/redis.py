@@ -42,7 +42,7 @@ def _now(made: Board) -> None:
             colors=_LATENCY,
         ),
         figure(
-            "Failed calls",
+            "Calls that fail",
             "Share of calls that ended in an error or in no answer.",
             ask(
                 f"({per_second(_CALLS + '_count', _FAILED)} or vector(0)) / "
@@ -123,7 +123,7 @@ def _scripts(made: Board) -> None:
             first="Waiting",
         ),
         graph(
-            "Nodes lost",
+            "Nodes lost by replica",
             "By replica of the service: one replica alone has a network of its own to blame.",
             ask(worst("sekring_redis_nodes_lost"), "{{instance}}"),
             limits=steps((None, GREEN), (1, RED)),

@@ -21,9 +21,13 @@ from sekring.gateway.leases import Holding
 from sekring.gateway.phases import Phases
 from sekring.gateway.reports import Reports
 from sekring.gateway.session import Session
-from sekring.gateway.tools import Tools
+from sekring.gateway.telemetry.metrics import GatewayMetrics
+from sekring.gateway.tools import Telemetry, Tools
 from sekring.gateway.workers.choice import DriverChoice
 from sekring.gateway.workers.pool import WorkerPool
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.tracing import Tracing
 from sekring.wire import OutcomeBody
 from tests.gateways import sessions, wish
 from tests.replica import until
@@ -65,6 +69,7 @@ class Scene:
             workers=workers,
             devices=FaultyStore(),
             still_held=self.keeper.still_held,
+            telemetry=Telemetry(Tracing(Otel({}, "a", "0")), GatewayMetrics(Meters())),
         )
 
     def begin(self, holding: Holding) -> Session:

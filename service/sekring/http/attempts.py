@@ -97,7 +97,7 @@ class Attempts(Controller):
         | `success` | connected; credited after `stable_after_ms` |
         | `disconnected` | ended on purpose |
         """
-        origin = origin_of(request, gateway=data.gateway)
+        origin = origin_of(request, gateway=data.gateway, traceparent=data.traceparent)
         verdict = await runtime.breaker.report(instance_id, data, origin)
         tell(verdict, data.kind)
         return verdict
@@ -131,7 +131,7 @@ async def _judge_all(
     async def one(raw: msgspec.Raw) -> BatchResult:
         try:
             item = msgspec.json.decode(raw, type=BatchItem)
-            origin = origin_of(request, gateway=item.gateway)
+            origin = origin_of(request, gateway=item.gateway, traceparent=item.traceparent)
             if item.outcome == "attempt":
                 return _begun(await runtime.breaker.register(item, origin))
             verdict = await runtime.breaker.report(item.instance_id, item, origin)

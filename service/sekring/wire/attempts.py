@@ -16,6 +16,7 @@ from sekring.wire.fields import (
     Epoch,
     GatewayName,
     ReportId,
+    Traceparent,
 )
 from sekring.wire.problem import Problem
 
@@ -64,6 +65,7 @@ class OutcomeBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     age_ms: AgeMs = 0
     gateway: GatewayName | None = None
     build: BuildName | None = None
+    traceparent: Traceparent | None = None
     ban_expires_in_ms: BanMs | None = None
     ban_expire: BanExpire | None = None
 
