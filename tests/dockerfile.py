@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["DOCKERFILE", "Stage", "Step", "read_stages"]
+__all__ = ["DOCKERFILE", "REPOSITORY", "Stage", "Step", "environment", "lineage", "read_stages"]
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -78,7 +78,7 @@ def lineage(stages: dict[str, Stage], name: str) -> list[Stage]:
 
 def environment(stages: dict[str, Stage], name: str) -> dict[str, str]:
     """Return the variables that an image sets, those of its parents included."""
-    variables = {}
+    variables: dict[str, str] = {}
     for stage in lineage(stages, name):
         for step in stage.all("ENV"):
             variables |= dict(word.split("=", 1) for word in step.words)

@@ -3,7 +3,7 @@
 import re
 
 from sekring.gateway.settings import GatewaySettings
-from sekring.settings import Settings, secret_files, table, variable_of
+from sekring.settings import Declared, Settings, secret_files, table, variable_of
 
 __all__ = ["known_to"]
 
@@ -13,7 +13,7 @@ _OTEL = re.compile(
     r"|BSP_\w+|EXPORTER_OTLP_(TRACES_|METRICS_)?(ENDPOINT|PROTOCOL|HEADERS|TIMEOUT|INSECURE))"
 )
 
-_TABLES = {"service": Settings, "gateway": GatewaySettings}
+_TABLES: dict[str, type[Declared]] = {"service": Settings, "gateway": GatewaySettings}
 
 
 def known_to(process: str, variable: str) -> bool:

@@ -69,12 +69,14 @@ class TestAlert:
         page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
         assert (PROMETHEUS.parents[1] / page).samefile(PROMETHEUS / "RUNBOOK.md")
         # GitHub's anchors: the heading in small letters.
-        assert anchor in [line.lower() for line in re.findall(r"^## (\w+)$", _RUNBOOK, re.M)]
+        assert anchor in [
+            line.lower() for line in re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
+        ]
         assert alert["alert"] in _RUNBOOK
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
-    sections = re.findall(r"^## (\w+)$", _RUNBOOK, re.M)
+    sections = re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
     assert [one for one in sections if not any(name.startswith(one) for name in _NAMES)] == []
 
 
