@@ -5,6 +5,7 @@ The wheel is built as the Dockerfile does, and put into an environment that has 
 it may not write, is missing and refused here too.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.dockerfile import DOCKERFILE, REPOSITORY, environment, lineage, read_stages
+from tests.imagebuild import can_build, script_of
 from tests.servers import RedisServer, free_port, wait_until
 from tests.settingnames import known_to
 
@@ -289,3 +291,58 @@ def test_no_compiler_gets_into_an_image() -> None:
         assert [step.flags["from"] for step in stages[target].all("COPY")] == [f"{target}-packages"]
     assert "neonize" not in needed("sekring", {"service"})
     assert "neonize" in needed("sekring", {"gateway"})
+
+
+# ------------------------------------------------------- every step of the Dockerfile (--full)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_is_built_and_runs_on_a_root_that_nobody_writes(
+    target: str, redis: RedisServer, tmp_path: Path, *, full: bool
+) -> None:
+    """With packages from the index, and a minute for each; see `tests/imagebuild.py`."""
+    if not full or os.geteuid() != 0 or not can_build():
+        pytest.skip("needs --full, root and overlayfs")
+    port = str(free_port())
+    variables = {
+        "service": {
+            "SEKRING_HOST": "127.0.0.1",
+            "SEKRING_PORT": port,
+            "SEKRING_REDIS_URL": redis.url,
+            "SEKRING_DRAIN_MS": "0",
+        },
+        # Without its service it is not ready, and lives.
+        "gateway": {
+            "SEKRING_GATEWAY_PROBE_PORT": port,
+            "SEKRING_URL": f"http://127.0.0.1:{free_port()}",
+            "SEKRING_DEVICE_STORE": "/tmp/devices",  # noqa: S108 - the container's
+        },
+    }
+    work = tmp_path / "layers"
+    work.mkdir()
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script_of(target, work, variables[target])],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        )  # fmt: skip
+
+    def lives() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/live").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait_until(lives, f"the image {target}", seconds=280)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
+        assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status
+        assert "CapEff:\t0000000000000000" in status
+        assert re.search(r" / / ro,.* overlay overlay ", mounts)
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
