@@ -48,11 +48,12 @@ def script_of(target: str, work: Path, variables: dict[str, str]) -> str:
     last = {step.name: step for step in steps}
     command = shlex.join([*last["ENTRYPOINT"].exec_form, *last["CMD"].exec_form])
     root, user = f"{_WORK}/root-{target}", last["USER"].text
+    exports = _exports(stages, target, variables)
+    inside = shlex.quote(f"cd {_folder(stages, target)}; exec {command}")
     lines += [
-        f'mount -t tmpfs -o mode=1777,size=64m tmpfs "{root}/tmp"',
+        f'mount -t tmpfs -o mode=1777,size=64m tmpfs "{root}/tmp"',  # noqa: S108 - the image's
         f'mount -o remount,ro "{root}"',
-        f'exec chroot --userspec={user} --groups= "{root}" /usr/bin/env -i {_exports(stages, target, variables)}'
-        f" sh -c {shlex.quote(f'cd {_folder(stages, target)}; exec {command}')}",
+        f'exec chroot --userspec={user} --groups= "{root}" env -i {exports} sh -c {inside}',
     ]
     return "\n".join(lines)
 
@@ -69,13 +70,12 @@ def _reached(stages: dict[str, Stage], target: str) -> set[str]:
 
 
 def _stage(stages: dict[str, Stage], name: str) -> list[str]:
-    below = ":".join(f"{_WORK}/up-{one.name}" for one in lineage(stages, name)[:-1][::-1])
-    lower = ":".join(filter(None, (below, "/")))
-    root = f"{_WORK}/root-{name}"
+    below = [f"{_WORK}/up-{one.name}" for one in lineage(stages, name)[:-1]]
+    lower = ":".join([*below[::-1], "/"])
+    upper, work, root = (f"{_WORK}/{kind}-{name}" for kind in ("up", "work", "root"))
     lines = [
-        f'mkdir "{_WORK}/up-{name}" "{_WORK}/work-{name}" "{root}"',
-        f'mount -t overlay overlay -o "lowerdir={lower},upperdir={_WORK}/up-{name},workdir={_WORK}/work-{name}"'
-        f' "{root}"',
+        f'mkdir "{upper}" "{work}" "{root}"',
+        f'mount -t overlay overlay -o "lowerdir={lower},upperdir={upper},workdir={work}" "{root}"',
         *(f'mount --rbind /{folder} "{root}/{folder}"' for folder in ("dev", "proc")),
         # Not to be written: it is this machine's.
         f'mount --bind {shlex.quote(sys.base_prefix)} "{root}/usr/local"',
@@ -98,14 +98,14 @@ def _copy(step: Step, root: str, folder: str) -> list[str]:
     *sources, target = step.words
     start = f"{_WORK}/root-{step.flags['from']}" if "from" in step.flags else f"{REPOSITORY}/"
     there = f"{root}{target}" if target.startswith("/") else f"{root}{folder}/{target}"
+    made = f'mkdir -p "$(dirname "{there}x")"'
+    return [made, *(_copied(f"{start}{source}", there) for source in sources)]
+
+
+def _copied(source: str, there: str) -> str:
     # Of a folder, COPY takes what is in it.
-    lines = [f'mkdir -p "$(dirname "{there}x")"']
-    for source in sources:
-        lines.append(
-            f'if [ -d "{start}{source}" ]; then mkdir -p "{there}" && cp -a "{start}{source}/." "{there}/";'
-            f' else cp -a "{start}{source}" "{there}"; fi'
-        )
-    return lines
+    folder = f'mkdir -p "{there}" && cp -a "{source}/." "{there}/"'
+    return f'if [ -d "{source}" ]; then {folder}; else cp -a "{source}" "{there}"; fi'
 
 
 def _folder(stages: dict[str, Stage], name: str) -> str:
