@@ -76,7 +76,9 @@ async def _reach(environ: Mapping[str, str], endpoint: str, protocol: str) -> Fi
             context = _tls(environ, h2=True) if tls else None
             async with asyncio.timeout(_TIMEOUT_S):
                 spoken = await _greet(host, port or _GRPC_PORT, context)
-            return ok(_SUBJECT, f"{shown} speaks HTTP/2, as gRPC does") if spoken else _no_grpc(shown)
+            return (
+                ok(_SUBJECT, f"{shown} speaks HTTP/2, as gRPC does") if spoken else _no_grpc(shown)
+            )
         return await _post(environ, endpoint, shown + parts.path)
     except TimeoutError:
         what = f"{shown} did not answer within {_TIMEOUT_S:.0f} s"

@@ -17,12 +17,13 @@ from sekring.doctor.configuration import (
 from sekring.doctor.devices import examine_devices
 from sekring.doctor.finding import Finding, failure, unchecked
 from sekring.doctor.keyspace import examine_keyspace, holdings_of
-from sekring.doctor.nodes import PATIENCE_S, Deployment, survey
+from sekring.doctor.nodes import PATIENCE_S, Deployment
 from sekring.doctor.reach import examine_reach
 from sekring.doctor.replica import examine_replica
 from sekring.doctor.replication import examine_replication, examine_writes
 from sekring.doctor.rights import examine_rights
 from sekring.doctor.server import examine_servers
+from sekring.doctor.survey import survey
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.gateway.settings import GatewaySettings
 from sekring.redisurl import RedisUrl

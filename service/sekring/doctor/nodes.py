@@ -1,18 +1,16 @@
-"""The servers of a Redis deployment: found as the service finds them, and each asked how it is."""
+"""The servers of a Redis deployment, as they answered when each was asked how it is."""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from msgspec import Struct
 
 from sekring.redisurl import RedisUrl
-from sekring.store.cluster import read_slots
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
-from sekring.store.sentinel import sentinels_own
 
-__all__ = ["PATIENCE_S", "Deployment", "Holding", "Node", "Unreached", "ask", "survey"]
+__all__ = ["PATIENCE_S", "Deployment", "Holding", "Node", "Unreached", "ask", "visit"]
 
 #: How long a server may take to answer, connecting included, in seconds.
 PATIENCE_S = 2.0
@@ -71,9 +69,9 @@ class Unreached(Struct, frozen=True):
 
     address: Address
     words: str
-    sentinel: bool = False
-    #: It is a replica: nothing needs it until the primary fails.
-    replica: bool = False
+    role: Literal["server", "replica", "sentinel"] = "server"
+    #: The service goes on without it, as long as nothing else fails.
+    spare: bool = False
 
 
 class Deployment(Struct, frozen=True):
@@ -105,75 +103,10 @@ async def ask(connector: Connector, address: Address, commands: Sequence[Command
         await dialogue.close()
 
 
-async def survey(url: RedisUrl) -> Deployment:
-    """Find the servers and ask each."""
-    connector = Connector(url, timeout_s=PATIENCE_S)
-    named: dict[Address, Address] = {}
-    unreached: list[Unreached] = []
-    if url.kind == "sentinel":
-        named, unreached = await _ask_sentinels(url)
-        first = list(dict.fromkeys(named.values()))
-    elif url.kind == "cluster":
-        first, unreached = await _ask_seeds(url, connector)
-    else:
-        first = [connector.first]
-    nodes, lost = await _visit(connector, first)
-    # Replicas are where a failover leads.
-    more = [
-        address
-        for node in nodes
-        for address in node.replicas
-        if address not in first and url.kind != "cluster"
-    ]
-    replicas, lost_replicas = await _visit(connector, list(dict.fromkeys(more)))
-    known = {node.address for node in nodes}
-    unreached = [one for one in unreached if one.address not in known]
-    unreached += [one for one in lost if one.address not in {two.address for two in unreached}]
-    unreached += [Unreached(one.address, one.words, replica=True) for one in lost_replicas]
-    return Deployment(url, connector, (*nodes, *replicas), tuple(unreached), named)
-
-
-async def _ask_sentinels(url: RedisUrl) -> tuple[dict[Address, Address], list[Unreached]]:
-    guides = Connector(sentinels_own(url), timeout_s=PATIENCE_S)
-    addresses = [Address(*node) for node in url.nodes]
-    question: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
-    named: dict[Address, Address] = {}
-    unreached = []
-    answers = await asyncio.gather(
-        *(ask(guides, address, [question]) for address in addresses), return_exceptions=True
-    )
-    for address, answer in zip(addresses, answers, strict=True):
-        word = answer[0] if isinstance(answer, list) else answer
-        if isinstance(word, list):
-            host, port = cast("list[bytes]", word)
-            named[address] = Address(host.decode(), int(port))
-        else:
-            words = f"it knows no service named {url.service}" if word is None else str(word)
-            unreached.append(Unreached(address, words, sentinel=True))
-    return named, unreached
-
-
-async def _ask_seeds(url: RedisUrl, connector: Connector) -> tuple[list[Address], list[Unreached]]:
-    """Ask the nodes that the URL names for all nodes."""
-    seeds = [Address(*node) for node in url.nodes]
-    answers = await asyncio.gather(
-        *(ask(connector, seed, [("CLUSTER", "SLOTS")]) for seed in seeds), return_exceptions=True
-    )
-    found: dict[Address, None] = {}
-    unreached = []
-    for seed, answer in zip(seeds, answers, strict=True):
-        word = answer[0] if isinstance(answer, list) else answer
-        if isinstance(word, list):
-            _, nodes = read_slots(word, seed)
-            found |= dict.fromkeys(nodes)
-        else:
-            unreached.append(Unreached(seed, str(word)))
-    return list(found), unreached
-
-
-async def _visit(
+async def visit(
     connector: Connector, addresses: Sequence[Address]
 ) -> tuple[list[Node], list[Unreached]]:
+    """Ask servers how they are, all at once; return who answered, and who did not."""
     answers = await asyncio.gather(
         *(_examine(connector, address) for address in addresses), return_exceptions=True
     )

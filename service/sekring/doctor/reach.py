@@ -22,11 +22,16 @@ class _Reason(Struct, frozen=True):
     words: str = ""
 
 
+_LOGIN: Final = (
+    "Check user and password in SEKRING_REDIS_URL: redis://USER:PASSWORD@HOST. In them @ / ? # %"
+    " are written %40 %2F %3F %23 %25. `ACL LIST` on the server shows its users."
+)
+
 _REASONS: Final = (
+    _Reason(("hello must be called",), _LOGIN, "it wants a user and a password"),
     _Reason(
         ("wrongpass", "invalid username-password", "noauth", "authentication required"),
-        "Check user and password in SEKRING_REDIS_URL: redis://USER:PASSWORD@HOST. In them @ / ? #"
-        " % are written %40 %2F %3F %23 %25. `ACL LIST` on the server shows its users.",
+        _LOGIN,
     ),
     _Reason(
         ("no password is set", "without any password configured"),
@@ -49,7 +54,8 @@ _REASONS: Final = (
     ),
     _Reason(
         ("did not answer",),
-        "It hangs, or a firewall or NetworkPolicy swallows what is sent.",
+        "It hangs; or a firewall or NetworkPolicy swallows what is sent; or only one of the two"
+        " sides speaks TLS (rediss://).",
     ),
     _Reason(
         ("closed by server", "connection reset"),
@@ -77,7 +83,7 @@ _UNKNOWN: Final = _Reason((), "Check SEKRING_REDIS_URL, and the server's own log
 
 def examine_reach(deployment: Deployment, deadline_ms: int) -> list[Finding]:
     """Examine who answers; `deadline_ms` is what the service gives a call."""
-    findings = [_unreached(one, deployment) for one in deployment.unreached]
+    findings = [_unreached(one) for one in deployment.unreached]
     url = deployment.url
     if url.kind == "sentinel" and deployment.named:
         findings += _sentinels(deployment)
@@ -105,15 +111,14 @@ def examine_reach(deployment: Deployment, deadline_ms: int) -> list[Finding]:
     return findings
 
 
-def _unreached(one: Unreached, deployment: Deployment) -> Finding:
+def _unreached(one: Unreached) -> Finding:
     lowered = one.words.lower()
     reason = next(
         (each for each in _REASONS if any(sign in lowered for sign in each.signs)), _UNKNOWN
     )
     said = reason.words or one.words.removeprefix(f"{one.address}").lstrip(": ").rstrip(".")
-    who = "sentinel " if one.sentinel else "replica " if one.replica else ""
-    # One replica, or one sentinel of several, is what they are there for.
-    made = warning if one.replica or (one.sentinel and deployment.named) else failure
+    who = "" if one.role == "server" else f"{one.role} "
+    made = warning if one.spare else failure
     return made(_SUBJECT, f"{who}{one.address}: {said}", reason.advice)
 
 

@@ -18,7 +18,7 @@ _TIMEOUT_S = 3.0
 
 async def examine_replica(environ: Mapping[str, str], settings: Settings | None) -> list[Finding]:
     """Ask `/ready` of SEKRING_URL, or of the port that a replica of this environment listens on."""
-    named = environ.get("SEKRING_URL")
+    named = environ.get("SEKRING_URL") or None
     if named is None and settings is None:
         return [unchecked(_SUBJECT, "where it listens is not known")]
     url = named.rstrip("/") if named else _own(settings or Settings())

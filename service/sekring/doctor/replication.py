@@ -72,6 +72,12 @@ def _replicas(node: Node, wanted: int, *, confirmed: bool) -> Finding:
             f"{count} in step by its own word, but none confirmed a write within {_CONFIRM_MS} ms",
             "See their logs, and the network between them and the primary.",
         )
+    if count == wanted:
+        return warning(
+            "replicas",
+            f"{count} in step, as many as SEKRING_CONFIRM_REPLICAS waits for",
+            "Give every primary one more: without this one no session is handed to a gateway.",
+        )
     return ok("replicas", f"{count} in step, and a write was confirmed by {wanted}")
 
 
