@@ -24,6 +24,7 @@ __all__ = [
     "SERVICE_LOGIN",
     "Away",
     "RedisServer",
+    "ShippedServer",
     "acl_file",
     "free_port",
     "redis_binary",
@@ -197,3 +198,35 @@ class RedisServer:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+class ShippedServer(RedisServer):
+    """A server as it is shipped: started by `deploy/redis/start.sh`, with its configuration."""
+
+    def __init__(self, folder: Path, *options: str, **environ: str) -> None:
+        """Prepare one in `folder`; `environ` is `start.sh`'s, beside the admin's password."""
+        super().__init__(folder, *options)
+        self.run_dir = folder / "run"
+        self._environ = {"ADMIN_PASSWORD": PASSWORD, "RUN_DIR": str(self.run_dir), **environ}
+
+    def command(self) -> list[str]:
+        """Return its command line."""
+        variables = [f"{name}={value}" for name, value in self._environ.items()]
+        command = ["env", *variables, str(_ACL / "start.sh"), self._binary]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [*command, *self._options]
+
+    def client(self, patience_s: float = 10) -> "redis.Redis":
+        """Return a client of the admin's."""
+        return self.client_of("admin", PASSWORD, patience_s)
+
+    def client_of(self, username: str, password: str, patience_s: float = 10) -> "redis.Redis":
+        """Return a client of some user's."""
+        return redis.Redis(
+            port=self.port,
+            username=username,
+            password=password,
+            socket_timeout=patience_s,
+            # Not another try: to redis-py a refused login is a connection that failed.
+            retry=Retry(NoBackoff(), 0),
+        )

@@ -21,7 +21,6 @@ from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
 from sekring.policies import Policies
 from sekring.preview import Preview
-from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
 from sekring.sessions.claims import Claims
 from sekring.sessions.errands import Errands
@@ -120,10 +119,7 @@ class Runtime:
         )
         self.scripts = Scripts(self._link, self.keyspace, self._bulk)
         self.reads = Reads(self._bulk, self.keyspace)
-        alone = RedisUrl.parse(settings.redis_url).kind == "single"
-        self._confirm_replicas = (
-            int(not alone) if settings.confirm_replicas is None else settings.confirm_replicas
-        )
+        self._confirm_replicas = settings.replicas_to_confirm
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
