@@ -25,7 +25,7 @@ Examine a deployment from inside: the settings, Redis (reach, version, eviction,
 memory, clock, replicas, rights, partitions), tokens, device store, telemetry and the service.
 
 It goes by the environment of `sekring serve`, so it is run beside it:
-  kubectl exec deploy/sekring -- sekring doctor
+  kubectl exec deploy/sekring-service -- sekring doctor
 
 Nothing is changed, but for one key that expires within a minute. Exits 1 if anything fails; with
 --strict also if there is a warning."""
