@@ -4,9 +4,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import redis
 from redis.crc import key_slot
 
-import redis
 from tests.servers import SERVICE_LOGIN, RedisServer, free_port, wait_until
 
 __all__ = ["Cluster", "ClusterNode"]

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import redis
 from redis.cluster import RedisCluster
 
-import redis
 from sekring.store.keys import Keyspace
 from tests.load import Load
 from tests.recording import Kind, Miscount, Recording, counted_ids, miscount

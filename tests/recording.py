@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import redis
 from redis.cluster import RedisCluster
 
-import redis
 from sekring.store.keys import Keyspace
 
 __all__ = ["Call", "Kind", "Latency", "Miscount", "Recording", "counted_ids", "miscount"]

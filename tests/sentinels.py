@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 import redis
+
 from tests.servers import PASSWORD, SERVICE_LOGIN, RedisServer, acl_file, redis_binary, wait_until
 
 __all__ = ["Sentinels"]

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import redis
+
 from sekring.store.keys import Keyspace
 
 __all__ = ["append_transitions", "transition_ids"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
 import redis
+
 from sekring.cli import server
 from sekring.gateway import supervisor
 from sekring.gateway.settings import GatewaySettings

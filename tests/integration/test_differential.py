@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-import redis
 from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State, Verdict

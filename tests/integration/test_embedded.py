@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from structlog.testing import capture_logs
 
-import redis
 from sekring.errors import DataDirLocked, EmbeddedServerFailed, StartError
 from sekring.store.embedded import Embedded
 from sekring.store.folder import LOG_MAX_BYTES, SOCKET_PATH_MAX_BYTES

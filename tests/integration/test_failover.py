@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 from redis.cluster import ClusterNode as Seed
 from redis.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.sentinel import Sentinel
 
-import redis
 from sekring.store.keys import Keyspace
 from tests.clusters import Cluster
 from tests.holding import Held, hold_under_load

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
-
 import redis
+
 from loadtest.virtual import NOW_MS, AtTime, together
 from sekring.fleetguard import Guard
 from sekring.http.decisions import Decisions

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import redis
 from sekring.model import GuardState, Origin, Pacing
 from sekring.policy import Policy
 from sekring.store.assemble import assemble

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 import redis
+
 from sekring.store.keys import Keyspace
 from tests.holding import OUT_OF_REACH, check_bounds, hold_under_load, instances_of
 from tests.load import Load

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import redis
+
 from loadtest.staleness import STALENESS_MS
 from tests.holding import hold_under_load
 from tests.recording import Kind

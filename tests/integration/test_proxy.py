@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import redis
 from tests.proxy import Proxy
 from tests.servers import RedisServer, free_port, wait_until
 

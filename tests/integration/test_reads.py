@@ -4,8 +4,8 @@ import asyncio
 from typing import Final
 
 import msgspec
-
 import redis
+
 from sekring.model import State
 from sekring.policy import PolicyPatch
 from sekring.store.assemble import assemble

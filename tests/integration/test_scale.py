@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import redis
 from msgspec import structs
 
-import redis
 from sekring.fleetguard import Guard
 from sekring.model import Origin
 from sekring.policies import Policies

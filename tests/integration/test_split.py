@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-
 import redis
+
 from tests.holding import hold_under_load
 from tests.proxy import Proxy
 from tests.recording import Kind
