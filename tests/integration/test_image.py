@@ -300,7 +300,7 @@ def test_no_compiler_gets_into_an_image() -> None:
 def test_an_image_is_built_and_runs_on_a_root_that_nobody_writes(
     target: str, redis: RedisServer, tmp_path: Path, *, full: bool
 ) -> None:
-    """With packages from the index, and a minute for each; see `tests/imagebuild.py`."""
+    """With packages from the index, and some minutes for each; see `tests/imagebuild.py`."""
     if not full or os.geteuid() != 0 or not can_build():
         pytest.skip("needs --full, root and overlayfs")
     port = str(free_port())
@@ -335,7 +335,7 @@ def test_an_image_is_built_and_runs_on_a_root_that_nobody_writes(
             return False
 
     try:
-        wait_until(lives, f"the image {target}", seconds=280)
+        wait_until(lives, f"the image {target}", seconds=900)
         status = Path(f"/proc/{process.pid}/status").read_text()
         mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
         assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status
