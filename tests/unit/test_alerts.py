@@ -16,6 +16,7 @@ from tests.promql import PROMETHEUS, rules
 _ALERTS = [rule for rule in rules() if "alert" in rule]
 _NAMES = [rule["alert"] for rule in _ALERTS]
 _RUNBOOK = (PROMETHEUS / "RUNBOOK.md").read_text()
+_SECTIONS = re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +70,14 @@ class TestAlert:
         page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
         assert (PROMETHEUS.parents[1] / page).samefile(PROMETHEUS / "RUNBOOK.md")
         # GitHub's anchors: the heading in small letters.
-        assert anchor in [line.lower() for line in re.findall(r"^## (\w+)$", _RUNBOOK, re.M)]
+        assert anchor in [
+            line.lower() for line in re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
+        ]
         assert alert["alert"] in _RUNBOOK
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
-    sections = re.findall(r"^## (\w+)$", _RUNBOOK, re.M)
-    assert [one for one in sections if not any(name.startswith(one) for name in _NAMES)] == []
+    assert [one for one in _SECTIONS if not any(name.startswith(one) for name in _NAMES)] == []
 
 
 def test_the_runbooks_commands_are_commands() -> None:
