@@ -9,7 +9,6 @@ from collections.abc import Callable
 from sekring.http.runtime import Runtime
 from sekring.model import FleetTotals, GuardState, State, health_score
 from sekring.telemetry.meters import Meters, Reading
-from sekring.telemetry.process import process_families
 
 __all__ = ["add_gauges"]
 
@@ -18,7 +17,6 @@ def add_gauges(meters: Meters, runtime: Runtime) -> None:
     """Declare everything that `runtime` can be asked."""
     _add_fleet(meters, runtime)
     _add_replica(meters, runtime)
-    meters.add_source(process_families)
 
 
 def _add_fleet(meters: Meters, runtime: Runtime) -> None:

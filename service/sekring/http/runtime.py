@@ -52,6 +52,8 @@ from sekring.sweep import Sweep
 from sekring.telemetry.environment import Otel
 from sekring.telemetry.instruments import Instruments
 from sekring.telemetry.meters import Meters
+from sekring.telemetry.process import process_families
+from sekring.telemetry.push import Push
 from sekring.telemetry.siblings import Siblings
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
@@ -105,12 +107,17 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self.tracing = Tracing(Otel(os.environ, "sekring", __version__))
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
         self.meters = Meters()
         folder = os.environ.get(SIBLINGS_FOLDER)
-        self.siblings = Siblings(Path(folder) if folder else None, self.meters.gather)
+        self.siblings = Siblings(
+            Path(folder) if folder else None,
+            lambda: [*self.meters.gather(), *process_families()],
+        )
+        self._metrics_push = Push(self._otel, self.meters.gather)
         self.instruments = Instruments(self.meters)
         self._link, self._bulk = (
             RedisLink(
@@ -260,7 +267,9 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
-        self.tracing.open()
+        exports = self._otel.exports("traces") or self._otel.exports("metrics")
+        resource = self._otel.resource() if exports else None
+        self.tracing.open(resource)
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -276,7 +285,7 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            async with self.siblings.running():
+            async with self.siblings.running(), self._metrics_push.running(resource):
                 yield
         finally:
             for task in tasks:
