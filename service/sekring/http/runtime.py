@@ -127,6 +127,7 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            roots=self.tracing.routine,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -152,6 +153,7 @@ class Runtime:
             self.policies,
             replica=self.replica,
             guard=self.guard,
+            roots=self.tracing.routine,
         )
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
