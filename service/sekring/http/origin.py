@@ -20,4 +20,5 @@ def origin_of(
         reason=reason or "",
         source=request.client.host if request.client else "",
         trace_id=span.trace.hex_id if span else "",
+        span_id=span.hex_id if span and span.trace.recording else "",
     )

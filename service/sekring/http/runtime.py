@@ -35,13 +35,13 @@ from sekring.sessions.sealing import Seal
 from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
-from sekring.store.contract import ClaimRequest, KeyspaceClaim
+from sekring.store.contract import ClaimRequest, KeyspaceClaim, Made
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
 from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
-from sekring.store.reads import Reads
+from sekring.store.reads import FLEET, Reads
 from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -119,15 +119,11 @@ class Runtime:
         )
         self._metrics_push = Push(self._otel, self.meters.gather)
         self.instruments = Instruments(self.meters)
-        self._link, self._bulk = (
-            RedisLink(
-                settings.redis_url,
-                timeout_ms=settings.redis_timeout_ms,
-                durations=self.instruments.call_duration,
-            )
-            for _ in range(2)
-        )
-        self.scripts = Scripts(self._link, self.keyspace, self._bulk)
+        self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+        durations = self.instruments.call_duration
+        self.scripts = Scripts(self._link, self.keyspace, self._bulk, durations)
+        self.scripts.on_transition(self._count)
         self.reads = Reads(self._bulk, self.keyspace)
         alone = RedisUrl.parse(settings.redis_url).kind == "single"
         self._confirm_replicas = (
@@ -151,6 +147,7 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            roots=self.tracing.routine,
             instruments=self.instruments,
         )
         self.pledges = decisions.pledges
@@ -177,6 +174,7 @@ class Runtime:
             self.policies,
             replica=self.replica,
             guard=self.guard,
+            roots=self.tracing.routine,
         )
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
@@ -192,7 +190,8 @@ class Runtime:
         self.claim: KeyspaceClaim | None = None
 
     def _wire_sessions(self) -> None:
-        scripts = SessionScripts(self._link, self.keyspace, self._bulk)
+        durations = self.instruments.call_duration
+        scripts = SessionScripts(self._link, self.keyspace, self._bulk, durations)
         vacancies = Vacancies(scripts, self.keyspace)
         ttl_ms = self.settings.lease_ttl_ms
         self.gateways = Gateways(scripts, ttl_ms)
@@ -213,7 +212,7 @@ class Runtime:
             confirm=self._confirm_partition,
         )
         postbox = Postbox(self._bulk, self.keyspace)
-        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk)
+        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk, durations)
         seal = Seal(self.settings.seal_key)
         self.errands = Errands(errand_scripts, postbox, self.bells, seal)
         self.qr_codes = QrCodes(errand_scripts, postbox, seal)
@@ -300,6 +299,11 @@ class Runtime:
             await self._link.close()
             await self._bulk.close()
             await asyncio.to_thread(self.tracing.close)
+
+    def _count(self, made: Made) -> None:
+        """Count a transition of a breaker: other entries of the audit trail change no state."""
+        if made.instance_id != FLEET and made.before != made.after:
+            self.instruments.transitions[made.before, made.after, made.cause] += 1
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
