@@ -23,6 +23,7 @@ from sekring.policies import Policies
 from sekring.preview import Preview
 from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
+from sekring.sessions.census import Census
 from sekring.sessions.claims import Claims
 from sekring.sessions.errands import Errands
 from sekring.sessions.gateways import Gateways
@@ -184,7 +185,14 @@ class Runtime:
             retry_ms=settings.webhook_retry_ms,
             retry_max_ms=settings.webhook_retry_max_ms,
         )
-        self.delivery = Delivery(hooks, self.feed, self.poster, pace, settings.port)
+        self.delivery = Delivery(
+            hooks,
+            self.feed,
+            self.poster,
+            pace,
+            port=settings.port,
+            attempts=self.instruments.deliveries,
+        )
         self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
@@ -234,7 +242,9 @@ class Runtime:
             errands=self.errands,
             qr_codes=self.qr_codes,
             bells=self.bells,
+            waits=self.instruments.qr_wait,
         )
+        self.census = Census(vacancies, self.gateways)
         self.breaker.on_reset(self.retries.note)
 
     def claimed(self) -> KeyspaceClaim:
@@ -328,7 +338,7 @@ class Runtime:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
         self.replay.open()
-        await asyncio.gather(self.sweep.run(), self.delivery.run())
+        await asyncio.gather(self.sweep.run(), self.delivery.run(), self.census.run())
 
     @property
     def keyspace_id(self) -> str | None:
