@@ -32,7 +32,7 @@ class Change(Protocol):
 
     @property
     def before(self) -> str:
-        """The state before,"""
+        """The state before it."""
 
     @property
     def after(self) -> str:
