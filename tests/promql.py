@@ -108,9 +108,9 @@ def _selected(where: str, query: Expr) -> Iterator[Asked]:
 
 
 def _demand(matcher: Matcher) -> tuple[str, str, bool]:
-    literal = matcher.op in {MatchOp.Equal, MatchOp.NotEqual}
+    literal = matcher.op in (MatchOp.Equal, MatchOp.NotEqual)
     pattern = re.escape(matcher.value) if literal else matcher.value
-    return matcher.name, pattern, matcher.op in {MatchOp.Equal, MatchOp.Re}
+    return matcher.name, pattern, matcher.op in (MatchOp.Equal, MatchOp.Re)
 
 
 def _grouped(node: Expr) -> frozenset[str]:
