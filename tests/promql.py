@@ -8,7 +8,14 @@ from typing import Any
 
 import msgspec
 import promql_parser
-from promql_parser import AggModifierType, AggregateExpr, Expr, MatchOp, VectorSelector
+from promql_parser import (
+    AggModifierType,
+    AggregateExpr,
+    Expr,
+    Matcher,
+    MatchOp,
+    VectorSelector,
+)
 
 __all__ = ["DASHBOARDS", "PROMETHEUS", "Asked", "asked", "dashboards", "kept_labels", "rules"]
 
@@ -26,8 +33,8 @@ class Asked(msgspec.Struct, frozen=True):
     name: str
     #: Labels that the query selects or groups by.
     labels: frozenset[str]
-    #: Of those, the ones that must have this very value.
-    values: tuple[tuple[str, str], ...]
+    #: What it demands of labels: (label, pattern, whether a value has to match).
+    demands: tuple[tuple[str, str, bool], ...]
     #: Where the query stands, for the message.
     where: str
 
@@ -91,13 +98,19 @@ def _selected(where: str, query: Expr) -> Iterator[Asked]:
                 Asked(
                     name,
                     frozenset().union(*around, (one.name for one in matchers)),
-                    tuple((one.name, one.value) for one in matchers if one.op == MatchOp.Equal),
+                    tuple(_demand(one) for one in matchers),
                     where,
                 )
             )
 
     promql_parser.walk(query, enter, lambda _: around.pop() is None or None)
     return iter(found)
+
+
+def _demand(matcher: Matcher) -> tuple[str, str, bool]:
+    literal = matcher.op in (MatchOp.Equal, MatchOp.NotEqual)
+    pattern = re.escape(matcher.value) if literal else matcher.value
+    return matcher.name, pattern, matcher.op in (MatchOp.Equal, MatchOp.Re)
 
 
 def _grouped(node: Expr) -> frozenset[str]:

@@ -124,7 +124,6 @@ async def test_outside_of_a_trace_no_call_begins_one(
             await client.report("s", FAILURE)
 
     assert spans.get_finished_spans() == ()
-    assert traces_of(service, "s", "trip") == [""]
 
 
 # -------------------------------------------------------------------------- reports, later
@@ -144,7 +143,7 @@ def test_a_report_that_is_sent_later_keeps_the_trace_that_it_was_made_in(
 
     assert traces_of(service, "s1", "trip") == [id_of(one)]
     assert traces_of(service, "s2", "trip") == [id_of(other)]
-    assert traces_of(service, "s3", "trip") == [""]
+    assert not {id_of(one), id_of(other)} & set(traces_of(service, "s3", "trip"))
     assert all(span.parent for span in calls(spans)), "batches are nobody's trace"
 
 

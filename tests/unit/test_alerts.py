@@ -16,6 +16,7 @@ from tests.promql import PROMETHEUS, rules
 _ALERTS = [rule for rule in rules() if "alert" in rule]
 _NAMES = [rule["alert"] for rule in _ALERTS]
 _RUNBOOK = (PROMETHEUS / "RUNBOOK.md").read_text()
+_SECTIONS = re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,7 @@ class TestAlert:
 
 
 def test_every_section_of_the_runbook_belongs_to_an_alert() -> None:
-    sections = re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
-    assert [one for one in sections if not any(name.startswith(one) for name in _NAMES)] == []
+    assert [one for one in _SECTIONS if not any(name.startswith(one) for name in _NAMES)] == []
 
 
 def test_the_runbooks_commands_are_commands() -> None:

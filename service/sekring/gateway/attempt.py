@@ -203,9 +203,9 @@ class Attempt:
 
     def _note_failure(self, kind: Kind, detail: str) -> None:
         """Take note for traces and metrics; an attempt fails only until it is connected."""
+        self._trace.failed(kind, detail)
         if not self._connected:
             self._tools.telemetry.metrics.attempt_ended(str(kind), self._trace)
-        self._trace.failed(kind, detail)
 
     async def _report_failure(self, failed: Failed) -> None:
         kind = kind_of(failed)

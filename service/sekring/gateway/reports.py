@@ -54,8 +54,8 @@ class _Kept(Struct, frozen=True):
 
     def item(self) -> BatchItem:
         """Return it as it is to be sent now, among others."""
-        body = structs.replace(self.aged(), traceparent=self.traceparent)
-        return BatchItem(instance_id=self.instance_id, **structs.asdict(body))
+        fields = structs.asdict(self.aged())
+        return BatchItem(instance_id=self.instance_id, traceparent=self.traceparent, **fields)
 
 
 class Reports:

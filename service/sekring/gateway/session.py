@@ -137,11 +137,8 @@ class Session:
             await self._woken.wait()
         await self._rest(self._woken, self._not_before_s - time.monotonic())
         admission, trace = await self._permitted()
-        try:
-            with trace.on_behalf():
-                await self._attempt_now(admission, trace)
-        finally:
-            trace.end()
+        with trace.attempting():
+            await self._attempt_now(admission, trace)
 
     async def _attempt_now(self, admission: Admission, trace: AttemptTrace) -> None:
         order = await self._prepared(admission, trace)

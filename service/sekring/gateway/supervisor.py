@@ -42,6 +42,7 @@ from sekring.gateway.workers.pool import WorkerPool
 from sekring.gateway.workers.pooled import Deadlines
 from sekring.telemetry.environment import Otel
 from sekring.telemetry.meters import Meters
+from sekring.telemetry.push import Push
 from sekring.telemetry.tracing import Tracing
 from sekring.wire import Phase
 
@@ -74,7 +75,7 @@ async def supervise(settings: GatewaySettings) -> int:
     """
     otel = Otel(os.environ, "sekring-gateway", __version__)
     tracing, meters = Tracing(otel), Meters()
-    metrics = GatewayMetrics(meters)
+    metrics, push = GatewayMetrics(meters), Push(otel, meters.gather)
     workers = WorkerPool(
         _driver(settings),
         per_worker=settings.sessions_per_worker,
@@ -87,7 +88,7 @@ async def supervise(settings: GatewaySettings) -> int:
     async with _devices(settings) as devices, _clients(settings) as clients:
         supervisor = _Supervisor(settings, clients, workers, devices, Telemetry(tracing, metrics))
         metrics.watch(supervisor)
-        async with exporting(tracing), probed(settings, supervisor, meters.gather):
+        async with exporting(otel, tracing, push), probed(settings, supervisor, meters.gather):
             await supervisor.introduce()
             return await supervisor.run()
 

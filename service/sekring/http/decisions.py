@@ -15,6 +15,7 @@ from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
 from sekring.telemetry.instruments import Instruments
 from sekring.telemetry.meters import Meters
+from sekring.telemetry.spans import Roots, untraced
 
 __all__ = ["Decisions"]
 
@@ -34,17 +35,23 @@ class Decisions:
         confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        roots: Roots = untraced,
         instruments: Instruments | None = None,
     ) -> None:
         """Wire; nothing is sent.
 
         `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
         it have what was written about an instance; `changed` is told of partitions with news, and
-        `rung` of bells; `instruments` count.
+        `rung` of bells; `roots` begins traces, and `instruments` count.
         """
         instruments = instruments or Instruments(Meters())
         self.replica = Replica(
-            scripts, keyspace, staleness_ms=staleness_ms, changed=changed, rung=rung
+            scripts,
+            keyspace,
+            staleness_ms=staleness_ms,
+            changed=changed,
+            rung=rung,
+            roots=roots,
         )
         self.pledges = Pledges(scripts, confirm)
         self.replay = ReplayQueue(

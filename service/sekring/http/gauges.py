@@ -1,15 +1,16 @@
 """The metrics that are read when somebody asks: how the fleet stands, and how this replica does.
 
-Reading them costs no call to Redis: the fleet's come from the sweep's latest sums. They are left
-out while those are old, so that a replica that is cut off does not go on telling what was.
+Reading them costs no call to Redis: the fleet's come from what the sweep and the census have read
+last. They are left out while that is old, so that a replica that is cut off does not go on telling
+what was.
 """
 
 from collections.abc import Callable
 
 from sekring.http.runtime import Runtime
 from sekring.model import FleetTotals, GuardState, State, health_score
+from sekring.sessions.census import Counts
 from sekring.telemetry.meters import Meters, Reading
-from sekring.telemetry.process import process_families
 
 __all__ = ["add_gauges"]
 
@@ -17,8 +18,8 @@ __all__ = ["add_gauges"]
 def add_gauges(meters: Meters, runtime: Runtime) -> None:
     """Declare everything that `runtime` can be asked."""
     _add_fleet(meters, runtime)
+    _add_sessions(meters, runtime)
     _add_replica(meters, runtime)
-    meters.add_source(process_families)
 
 
 def _add_fleet(meters: Meters, runtime: Runtime) -> None:
@@ -58,6 +59,33 @@ def _add_fleet(meters: Meters, runtime: Runtime) -> None:
         "sekring.guard.rate",
         "Permits per second that the fleet guard gives; 0 while it is closed.",
         of_guard(lambda guard: guard.rate_per_s),
+    )
+
+
+def _add_sessions(meters: Meters, runtime: Runtime) -> None:
+    def of_counts(read: Callable[[Counts], Reading]) -> Callable[[], Reading]:
+        return lambda: None if (counts := runtime.census.counts) is None else read(counts)
+
+    meters.gauge(
+        "sekring.sessions.wanted",
+        "Sessions in the whole fleet that are to be connected.",
+        of_counts(lambda counts: counts.wanted),
+    )
+    meters.gauge(
+        "sekring.leases",
+        "Wanted sessions in the whole fleet: held by a gateway that lives, or unowned.",
+        of_counts(
+            lambda counts: {
+                ("held",): counts.wanted - counts.unowned,
+                ("unowned",): counts.unowned,
+            }
+        ),
+        ["state"],
+    )
+    meters.gauge(
+        "sekring.gateways",
+        "Gateways in the whole fleet that live.",
+        of_counts(lambda counts: counts.gateways),
     )
 
 

@@ -5,24 +5,20 @@ from typing import Any
 from litestar import Request
 
 from sekring.model import Origin
-from sekring.telemetry.propagation import parse_traceparent
 from sekring.telemetry.spans import current
 
 __all__ = ["origin_of"]
 
 
 def origin_of(
-    request: Request[Any, Any, Any],
-    reason: str | None = None,
-    gateway: str | None = None,
-    traceparent: str | None = None,
+    request: Request[Any, Any, Any], reason: str | None = None, gateway: str | None = None
 ) -> Origin:
-    """Return the origin of a change that `request` asks for; its trace unless another is given."""
-    span, other = current(), parse_traceparent(traceparent)
-    trace_id = f"{other.trace_id:032x}" if other else span.trace.hex_id if span else ""
+    """Return the origin of a change that `request` asks for."""
+    span = current()
     return Origin(
         actor=gateway or request.auth.name,
         reason=reason or "",
         source=request.client.host if request.client else "",
-        trace_id=trace_id,
+        trace_id=span.trace.hex_id if span else "",
+        span_id=span.hex_id if span and span.trace.recording else "",
     )

@@ -1,10 +1,11 @@
 """The span of a request: an HTTP server span, by OpenTelemetry's semantic conventions."""
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from sekring.telemetry.answers import Answer, told_of
 from sekring.telemetry.propagation import Remote, parse_traceparent
-from sekring.telemetry.spans import Attribute, Kind, Span, current
+from sekring.telemetry.spans import Attribute, Kind, Span, Trace, current
 from sekring.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -15,10 +16,31 @@ __all__ = ["ServerSpan", "begin", "tell"]
 _SERVER_ERRORS: Final = 500
 
 
-class ServerSpan(Span):
+class _Told(Span):
+    """A span that tells what the breaker has answered."""
+
+    __slots__ = ("answer", "failure")
+
+    def __init__(
+        self, name: str, trace: Trace, parent_id: int | None, *, remote: bool = False
+    ) -> None:
+        super().__init__(name, trace, parent_id, remote=remote)
+        #: The answer, and the kind of failure that was reported.
+        self.answer: Answer | None = None
+        self.failure: str | None = None
+
+    def tell(self, answer: Answer, failure: str | None = None) -> None:
+        self.answer = answer
+        self.failure = failure
+
+    def told(self) -> dict[str, Attribute]:
+        return {} if self.answer is None else told_of(self.answer, self.failure)
+
+
+class ServerSpan(_Told):
     """Named by method and route template: as many names as there are routes."""
 
-    __slots__ = ("_scheme", "answer", "failure", "method", "path", "refused", "route", "status")
+    __slots__ = ("_scheme", "method", "path", "refused", "route", "status")
 
     kind: Kind = "server"
 
@@ -33,9 +55,6 @@ class ServerSpan(Span):
         #: Whether the breaker refuses, which is an answer and no error, also where the guide has
         #: a 503 for it.
         self.refused = False
-        #: What the breaker has answered, and the kind of failure that was reported.
-        self.answer: Answer | None = None
-        self.failure: str | None = None
         self._scheme: str = scope.get("scheme", "http")
 
     def finish(self, status: int) -> None:
@@ -54,9 +73,7 @@ class ServerSpan(Span):
         }
         if self.status:
             attributes["http.response.status_code"] = self.status
-        if self.answer is not None:
-            attributes |= told_of(self.answer, self.failure)
-        return f"{self.method} {self.route}", attributes | (self.attributes or {})
+        return f"{self.method} {self.route}", attributes | self.told() | (self.attributes or {})
 
 
 def begin(tracing: Tracing, scope: "Scope") -> ServerSpan:
@@ -72,9 +89,32 @@ def begin(tracing: Tracing, scope: "Scope") -> ServerSpan:
     return ServerSpan(tracing, scope, parent)
 
 
+class ItemSpan(_Told):
+    """One report of a batch, in the trace of whoever has sent it; links the batch's request."""
+
+    __slots__ = ()
+
+    def describe(self) -> tuple[str, dict[str, Attribute]]:
+        """Return what came of it."""
+        return self.name, self.told() | (self.attributes or {})
+
+
+def continued(
+    tracing: Tracing, traceparent: str | None
+) -> contextlib.AbstractContextManager[ItemSpan | None]:
+    """Go on with an item's own trace, if it names one; otherwise with the batch's."""
+    batch = current()
+    parent = parse_traceparent(traceparent)
+    # Also where nothing is recorded: the audit trail names the trace.
+    if parent is None or batch is None:
+        return contextlib.nullcontext()
+    span = ItemSpan("report", tracing.begin(parent), parent.span_id, remote=True)
+    span.link(batch.trace.id, batch.id)
+    return span
+
+
 def tell(answer: Answer, failure: str | None = None) -> None:
     """Have the request's span tell what the breaker has answered."""
     span = current()
-    if isinstance(span, ServerSpan):
-        span.answer = answer
-        span.failure = failure
+    if isinstance(span, _Told):
+        span.tell(answer, failure)

@@ -21,8 +21,8 @@ from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
+from sekring.store.spans import ScriptSpan
 from sekring.store.topology import Topology
-from sekring.telemetry.histogram import Histogram
 from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
@@ -34,17 +34,15 @@ _MOVES_MAX = 4
 class RedisLink:
     """Runs scripts and commands on one Redis deployment."""
 
-    def __init__(self, url: str, *, timeout_ms: int, durations: Histogram | None = None) -> None:
+    def __init__(self, url: str, *, timeout_ms: int) -> None:
         """Prepare; nothing is sent yet.
 
-        `timeout_ms` is the deadline of one call, from the call to its answer, queueing included;
-        `durations` takes how long each script's took.
+        `timeout_ms` is the deadline of one call, from the call to its answer, queueing included.
 
         Raises:
             SettingsError: the URL has an option that does not exist.
         """
         self._timeout_s = timeout_ms / 1000
-        self._durations = durations
         #: All scripts, see `know`.
         self.scripts: Sequence[Script] = ()
         #: Which node holds what; `sekring.store.push` follows it as well.
@@ -81,17 +79,7 @@ class RedisLink:
             digest = hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
             self._digests[script.name] = digest
         command: Command = ("EVALSHA", digest, len(keys), *keys, request)
-        began_s = time.perf_counter()
-        error_type = ""
-        try:
-            return await self._call(command, script, self.topology.slot_of(keys[0]))
-        except StoreUnavailable as error:
-            error_type = type(error).__name__
-            raise
-        finally:
-            if self._durations is not None:
-                labels = ("redis", "EVALSHA", script.name, error_type)
-                self._durations.record(time.perf_counter() - began_s, labels, current())
+        return await self._call(command, script, self.topology.slot_of(keys[0]))
 
     async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:
         """Run one command that changes nothing, where its key is.
@@ -201,7 +189,12 @@ class RedisLink:
         else:
             self._homeless = [one for one in self._homeless if not one.done]
             self._homeless.append(call)
-        return await call.answer
+        try:
+            return await call.answer
+        finally:
+            span = current()
+            if isinstance(span, ScriptSpan) and call.lane:
+                span.node = call.lane.address
 
     def _lane_of(self, slot: int) -> Lane | None:
         self.topology.start()

@@ -1,11 +1,11 @@
-"""What spans tell of the breaker's answers: Sekring's own attributes."""
+"""What spans tell of the breaker, its answers and transitions: attributes of Sekring's own."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from sekring.model import Admission, Verdict
-from sekring.telemetry.spans import Attribute
+from sekring.telemetry.spans import Attribute, Span
 
-__all__ = ["Answer", "told_of"]
+__all__ = ["Answer", "Change", "told_of", "transition"]
 
 Answer = Admission | Verdict
 
@@ -25,3 +25,38 @@ def told_of(answer: Answer, failure: str | None = None) -> dict[str, Attribute]:
     if answer.degraded:
         told["sekring.degraded"] = True
     return told
+
+
+class Change(Protocol):
+    """A transition, as Redis or this replica alone has made it."""
+
+    @property
+    def before(self) -> str:
+        """The state before it."""
+
+    @property
+    def after(self) -> str:
+        """And after it."""
+
+    @property
+    def cause(self) -> str:
+        """Why the breaker is, or was, not closed."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch from then on."""
+
+
+def transition(span: Span, instance_id: str, change: Change) -> None:
+    """Tell of a transition that was made during `span`; the whole trace is exported for it."""
+    span.happened(
+        "sekring.transition",
+        {
+            "sekring.instance_id": instance_id,
+            "sekring.from": change.before,
+            "sekring.to": change.after,
+            "sekring.cause": change.cause,
+            "sekring.epoch": change.epoch,
+        },
+    )
+    span.trace.keep()

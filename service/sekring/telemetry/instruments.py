@@ -49,6 +49,11 @@ class Instruments:
             "Outcomes that were reported, by kind and by what became of the report.",
             ["kind", "why"],
         )
+        self.transitions = meters.counter(
+            "sekring.transitions",
+            "Transitions of breakers, each counted by the replica whose call to Redis made it.",
+            ["from", "to", "cause"],
+        )
         self.request_duration = meters.histogram(
             "http.server.request.duration",
             "Duration of HTTP requests, by route.",

@@ -89,10 +89,6 @@ class Meters:
         """Have a number that only grows, and is counted elsewhere, read like a gauge."""
         self._add(name, "counter", description, (), lambda: _points(read()))
 
-    def add_source(self, read: Callable[[], Iterable[Family]]) -> None:
-        """Take families that somebody else makes."""
-        self._sources.append(read)
-
     def gather(self) -> list[Family]:
         """Return everything as it stands now."""
         return [family for read in self._sources for family in read()]

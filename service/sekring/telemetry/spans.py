@@ -9,18 +9,35 @@ which things really happened. Work that outlives its request (an attempt registe
 replayed) does the same with what its spans belong to.
 """
 
+import asyncio
 import contextlib
+import contextvars
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 from msgspec import Struct
 
 from sekring.telemetry.propagation import write_traceparent
 
-__all__ = ["Attribute", "Event", "Kind", "Link", "Span", "Trace", "child", "current", "under"]
+__all__ = [
+    "Attribute",
+    "Event",
+    "Kind",
+    "Link",
+    "Roots",
+    "Span",
+    "Trace",
+    "background",
+    "child",
+    "current",
+    "under",
+    "untraced",
+]
+
+T = TypeVar("T")
 
 Attribute = str | int | float | bool
 Kind = Literal["internal", "server", "client"]
@@ -28,6 +45,10 @@ Kind = Literal["internal", "server", "client"]
 #: Spans of an unsampled trace that are remembered at most: a large batch makes a thousand, and a
 #: stream of events goes on for days.
 _REMEMBERED_MAX: Final = 128
+
+
+#: Begins background work by its name: `Tracing.routine`, or `untraced`.
+Roots = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
 class Link(Struct, frozen=True):
@@ -57,11 +78,24 @@ class Sink(Protocol):
 class Trace:
     """What one request, or one piece of background work, does in this process."""
 
-    __slots__ = ("_ended", "_sink", "id", "kept", "state")
+    __slots__ = ("_ended", "_routine", "_sink", "id", "kept", "state")
 
-    def __init__(self, trace_id: int, state: str, sink: Sink | None, *, sampled: bool) -> None:
-        """Begin; without a `sink` no span but the first is made, and none is exported."""
+    def __init__(
+        self,
+        trace_id: int,
+        state: str,
+        sink: Sink | None,
+        *,
+        sampled: bool,
+        routine: bool = False,
+    ) -> None:
+        """Begin; without a `sink` no span but the first is made, and none is exported.
+
+        What is `routine` comes again and again, and is not exported for an error: while Redis is
+        away there would be one in each.
+        """
         self.id = trace_id
+        self._routine = routine
         #: `tracestate`, passed on as it came.
         self.state = state
         #: Whether its spans are exported: it was sampled, or had a transition or an error.
@@ -87,6 +121,11 @@ class Trace:
         ended, self._ended = self._ended, []
         for span in ended:
             self._sink(span)
+
+    def failed(self) -> None:
+        """Take note that one of its spans has an error."""
+        if not self._routine:
+            self.keep()
 
     def ended(self, span: "Span") -> None:
         """Take a span that has ended."""
@@ -161,7 +200,7 @@ class Span:
     def fail(self, error: str) -> None:
         """Take note of an error, and have the whole trace exported."""
         self.error = error
-        self.trace.keep()
+        self.trace.failed()
 
     def end(self) -> None:
         """End; nothing is added afterwards."""
@@ -206,3 +245,15 @@ def child(name: str) -> Span | None:
     if parent is None or not parent.trace.recording:
         return None
     return Span(name, parent.trace, parent.id)
+
+
+def background(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Have work done on behalf of nobody, though it is a request that begins it: it serves many."""
+    context = contextvars.copy_context()
+    context.run(_CURRENT.set, None)
+    return asyncio.create_task(work, context=context)
+
+
+def untraced(_: str) -> contextlib.AbstractContextManager[None]:
+    """Begin background work that nobody traces."""
+    return contextlib.nullcontext()

@@ -61,12 +61,19 @@ class Tracing:
         """Return a new trace, or this process's part of the one that `parent` belongs to."""
         if parent is not None:
             return Trace(parent.trace_id, parent.state, self._export, sampled=parent.sampled)
+        return self._new(routine=False)
+
+    def routine(self, name: str) -> Span:
+        """Begin work that comes again and again; an error does not have it exported."""
+        return Span(name, self._new(routine=True))
+
+    def _new(self, *, routine: bool) -> Trace:
         trace_id = random.getrandbits(_TRACE_ID_BITS) or 1
         sampled = trace_id & _SAMPLED_BY < self._bound
-        return Trace(trace_id, "", self._export, sampled=sampled)
+        return Trace(trace_id, "", self._export, sampled=sampled, routine=routine)
 
     def root(self, name: str, traceparent: str | None = None, state: str | None = None) -> Span:
-        """Begin what a request, or background work, does here: a span to be used as a context.
+        """Begin what is done here: a span, to be used as a context manager.
 
         It is a child of the span that `traceparent` names, if that is well formed.
         """

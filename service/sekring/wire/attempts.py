@@ -16,7 +16,6 @@ from sekring.wire.fields import (
     Epoch,
     GatewayName,
     ReportId,
-    Traceparent,
 )
 from sekring.wire.problem import Problem
 
@@ -65,7 +64,6 @@ class OutcomeBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     age_ms: AgeMs = 0
     gateway: GatewayName | None = None
     build: BuildName | None = None
-    traceparent: Traceparent | None = None
     ban_expires_in_ms: BanMs | None = None
     ban_expire: BanExpire | None = None
 
@@ -80,6 +78,9 @@ class BatchItem(OutcomeBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     instance_id: InstanceId
     outcome: Outcome | Literal["attempt"]  # type: ignore[assignment]
+    #: W3C `traceparent` of what is reported, where each element belongs to a trace of its own; a
+    #: malformed one is ignored.
+    traceparent: str | None = None
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,6 @@ __all__ = [
     "Prefix",
     "Reason",
     "ReportId",
-    "Traceparent",
 ]
 
 #: The longest time an operator may ask for, and the longest ban: a year, in ms.
@@ -93,14 +92,6 @@ BanExpire = Annotated[
         ge=0,
         le=32_503_680_000,
         description="The same as whatsmeow gives it: seconds, or above 10^9 a Unix time.",
-    ),
-]
-Traceparent = Annotated[
-    str,
-    Meta(
-        max_length=512,
-        description="W3C trace context in which it happened, where that is not the request's own:"
-        " what is told late, and with others. One that is malformed is ignored.",
     ),
 ]
 ForMs = Annotated[int, Meta(ge=1, le=_YEAR_MS, description="How long; default: until a reset.")]

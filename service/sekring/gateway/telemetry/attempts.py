@@ -61,8 +61,7 @@ class AttemptTrace:
             with under(self._span):
                 yield
         except BaseException as error:
-            if self._span and isinstance(error, Exception):
-                self._span.fail(type(error).__name__)
+            self._note(error)
             self.end()
             raise
 
@@ -72,6 +71,20 @@ class AttemptTrace:
             self._span.attributes = {**(self._span.attributes or {}), **told_of(admission)}
             self._span.set(backoff_ms=admission.backoff_ms if admission.permitted else None)
         if not admission.permitted:
+            self.end()
+
+    @contextlib.contextmanager
+    def attempting(self) -> Iterator[None]:
+        """Enclose all that follows on a permit; however that ends, nothing more comes."""
+        try:
+            with under(self._span):
+                yield
+        except Exception as error:
+            if self._span:
+                self._span.trace.keep()
+            self._note(error)
+            raise
+        finally:
             self.end()
 
     @contextlib.contextmanager
@@ -111,6 +124,7 @@ class AttemptTrace:
                 self._span.link(self._made_by.trace_id, self._made_by.span_id)
         failed = self._dialling or self._span
         failed.set(kind=str(kind), detail=detail[:_DETAIL])
+        self._span.trace.keep()
         self._span.fail(str(kind))
         self._dialled(str(kind))
 
@@ -121,6 +135,10 @@ class AttemptTrace:
         if span:
             span.end()
 
+    def _note(self, error: BaseException) -> None:
+        if self._span and isinstance(error, Exception):
+            self._span.fail(type(error).__name__)
+
     def _dialled(self, error: str | None = None) -> None:
         span, self._dialling = self._dialling, None
         if span:
@@ -129,6 +147,7 @@ class AttemptTrace:
             span.end()
 
     def _begin(self, name: str) -> Span:
-        span = self._tracing.root(name)
+        # A service that is away is no attempt's failure: there would be a trace of every question.
+        span = self._tracing.routine(name)
         span.set(gateway=self._gateway, instance_id=self._instance_id)
         return span

@@ -1,4 +1,4 @@
-"""What goes on beside the sessions: traces are exported, and probes answered.
+"""What goes on beside the sessions: traces and metrics are sent, and probes answered.
 
 The HTTP server is on the gateway's own event loop: that it answers shows that this turns.
 """
@@ -14,7 +14,10 @@ import structlog
 from sekring.errors import SettingsError
 from sekring.gateway.settings import GatewaySettings
 from sekring.settings import variable_of
+from sekring.telemetry.environment import Otel
 from sekring.telemetry.families import Family
+from sekring.telemetry.process import process_families
+from sekring.telemetry.push import Push
 from sekring.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -31,11 +34,14 @@ _log = structlog.get_logger("sekring")
 
 
 @contextlib.asynccontextmanager
-async def exporting(tracing: Tracing) -> AsyncIterator[None]:
-    """Have traces exported, and what waits sent at the end."""
-    tracing.open()
+async def exporting(otel: Otel, tracing: Tracing, push: Push) -> AsyncIterator[None]:
+    """Send traces and metrics where the environment says so, and what waits at the end."""
+    wanted = otel.exports("traces") or otel.exports("metrics")
+    resource = otel.resource() if wanted else None
+    tracing.open(resource)
     try:
-        yield
+        async with push.running(resource):
+            yield
     finally:
         await asyncio.to_thread(tracing.close)
 
@@ -54,7 +60,7 @@ async def probed(
         return
     from sekring.gateway.telemetry.probes import probes  # noqa: PLC0415 - a web framework
 
-    app = probes(condition, gather)
+    app = probes(condition, lambda: [*gather(), *process_families()])
     async with _listening(app, settings.gateway_probe_host, settings.gateway_probe_port):
         yield
 

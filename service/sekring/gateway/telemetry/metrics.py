@@ -5,7 +5,6 @@ from typing import Final, Protocol
 
 from sekring.gateway.telemetry.attempts import AttemptTrace
 from sekring.telemetry.meters import Meters
-from sekring.telemetry.process import process_families
 from sekring.wire import Phase
 
 __all__ = ["GatewayMetrics", "Readings"]
@@ -100,13 +99,12 @@ class GatewayMetrics:
             "Whether the service has answered the last claim or renewal.",
             lambda: int(readings.service_reachable),
         )
-        self._meters.add_source(process_families)
 
     def attempt_ended(self, result: str, trace: AttemptTrace) -> None:
         """Count an attempt that is connected, or has failed to be (`result`: the kind)."""
         self._attempts[result,] += 1
         how = "connected" if result == "connected" else "failed"
-        self._connect_duration.record(trace.dialling_s, (how,))
+        self._connect_duration.record(trace.dialling_s, (how,), trace.span)
 
     def worker_exited(self, reason: str) -> None:
         """Count a worker process that is gone."""
