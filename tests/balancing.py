@@ -5,6 +5,7 @@ on one port: here 127.0.0.1, 127.0.0.2, … by a name server of the test.
 """
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -16,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import httpx
 import pytest
 
+from tests.polling import text_of
 from tests.servers import free_port, wait_until
 
 __all__ = ["CONFIGURATION", "Balancer", "NameServer", "needs_haproxy"]
@@ -118,22 +119,27 @@ class Balancer:
             command, env=self._environment, capture_output=True, text=True, check=False, timeout=60
         )
 
-    def status(self, path: str) -> httpx.Response:
-        """Ask it for what it says of itself."""
-        return httpx.get(f"http://127.0.0.1:{self.status_port}{path}", timeout=5)
+    def status(self, path: str) -> str | None:
+        """Return what it says of itself; `None` if that is not 200."""
+        return text_of(self.status_port, path)
+
+    def figure(self, name: str) -> int:
+        """Return one figure of the replicas together, by HAProxy's name for it."""
+        line = f'haproxy_backend_{name}{{proxy="replicas"}}'
+        (value,) = re.findall(rf"(?m)^{line} (\d+)$", self.status("/metrics") or "")
+        return int(value)
 
     def has_replicas(self, count: int) -> bool:
         """Tell whether so many replicas are sent requests."""
+        return self._runs() and self._answers() and self.figure("active_servers") == count
+
+    def _runs(self) -> bool:
         assert self._process
         assert self._process.poll() is None, self.log_text()
-        try:
-            text = self.status("/metrics").text
-        except httpx.HTTPError:
-            return False
-        return f'haproxy_backend_active_servers{{proxy="replicas"}} {count}\n' in text
+        return True
 
     def _answers(self) -> bool:
-        return any(self.has_replicas(count) for count in range(4))
+        return self.status("/metrics") is not None
 
     def log_text(self) -> str:
         """Return what it has logged."""
@@ -149,7 +155,7 @@ class Balancer:
                 stderr=log,
             )
         try:
-            wait_until(self._answers, "haproxy")
+            wait_until(lambda: self._runs() and self._answers(), "haproxy")
         except BaseException:
             self.__exit__()
             raise

@@ -1,18 +1,17 @@
 """`sekring serve` as users start it: its own process on a free port, on a Redis of the test."""
 
 import contextlib
-import http.client
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import weakref
-from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from tests.polling import text_of
 from tests.servers import free_port, wait_until
 
 __all__ = ["PATIENT", "ServiceProcess", "variable_of"]
@@ -155,12 +154,4 @@ class ServiceProcess:
         self.stop()
 
     def _answers(self, path: str) -> bool:
-        # Not httpx: each call of it reads the machine's certificates, and this one polls.
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=2)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return text_of(self.port, path, self.host) is not None

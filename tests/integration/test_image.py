@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from tests.dockerfile import DOCKERFILE, REPOSITORY, environment, lineage, read_stages
 from tests.imagebuild import can_build, script_of
+from tests.polling import text_of
 from tests.servers import RedisServer, free_port, wait_until
 from tests.settingnames import known_to
 
@@ -163,10 +164,7 @@ def service(
 
     def ready() -> bool:
         assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"{url}/ready").status_code == 200
-        except httpx.HTTPError:
-            return False
+        return text_of(port, "/ready") is not None
 
     try:
         wait_until(ready, "the service of the image", seconds=60)
@@ -329,13 +327,10 @@ def test_an_image_is_built_and_runs_on_a_root_that_nobody_writes(
 
     def lives() -> bool:
         assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/live").status_code == 200
-        except httpx.HTTPError:
-            return False
+        return text_of(int(port), "/live") is not None
 
     try:
-        wait_until(lives, f"the image {target}", seconds=900)
+        wait_until(lives, f"the image {target}", seconds=280)
         status = Path(f"/proc/{process.pid}/status").read_text()
         mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
         assert f"Uid:\t{UID}\t{UID}\t{UID}\t{UID}" in status
