@@ -1,8 +1,9 @@
 """What every request goes through: a deadline, security headers, and one line in the log."""
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import structlog
@@ -15,9 +16,20 @@ from sekring.wire import Problem
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["MAX_BODY_BYTES", "Limits", "add_security_headers"]
+__all__ = [
+    "FAILED",
+    "MAX_BODY_BYTES",
+    "SECURITY_HEADERS",
+    "Limits",
+    "add_security_headers",
+    "log_request",
+    "send_timeout",
+]
 
 MAX_BODY_BYTES = 1024 * 1024
+
+#: Key in a request's scope: the error in which it has ended already (`sekring.http.hotroutes`).
+FAILED = "sekring.failed"
 
 #: No page of ours loads anything from elsewhere, or may be framed.
 _CONTENT_SECURITY_POLICY = (
@@ -25,7 +37,7 @@ _CONTENT_SECURITY_POLICY = (
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-_SECURITY_HEADERS = (
+SECURITY_HEADERS = (
     (b"content-security-policy", _CONTENT_SECURITY_POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -41,7 +53,7 @@ async def add_security_headers(message: "Message", _: "Scope") -> None:
     """Add what the answer has not set itself: Litestar's hook on everything that is sent."""
     if message["type"] == "http.response.start":
         present = {name for name, _ in message["headers"]}
-        added = [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+        added = [pair for pair in SECURITY_HEADERS if pair[0] not in present]
         message["headers"] = [*message["headers"], *added]
 
 
@@ -56,7 +68,7 @@ class Limits(ASGIMiddleware):
         self, scope: "Scope", receive: "Receive", send: "Send", next_app: "ASGIApp"
     ) -> None:
         """Pass the request on."""
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         status = 0
 
         async def send_noting_status(message: "Message") -> None:
@@ -65,6 +77,9 @@ class Limits(ASGIMiddleware):
                 status = message["status"]
             await send(message)
 
+        failed = cast("Exception | None", scope.get(FAILED))
+        if failed is not None:
+            raise failed
         if b"//" in (scope.get("raw_path") or b"").partition(b"?")[0].lstrip(b"/"):
             # It was routed as if the empty part were not there: an empty id is no other route.
             raise InvalidInput(
@@ -76,19 +91,28 @@ class Limits(ASGIMiddleware):
                 await next_app(scope, receive, send_noting_status)
         except TimeoutError:
             if status == 0:
-                await _send_timeout(send_noting_status, deadline_s)
+                await send_timeout(send_noting_status, deadline_s)
         finally:
-            # The query may hold a token: the path alone is logged.
-            _log.debug(
-                "request",
-                method=scope.get("method"),
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+            log_request(scope, status, started_s)
 
 
-async def _send_timeout(send: "Send", deadline_s: float) -> None:
+def log_request(scope: "Scope", status: int, started_s: float, **more: object) -> None:
+    """Log that a request was answered; `started_s` is of `time.perf_counter()`."""
+    if not _log.is_enabled_for(logging.DEBUG):
+        return
+    _log.debug(
+        "request",
+        method=scope.get("method"),
+        # The query may hold a token: the path alone is logged.
+        path=scope["path"],
+        status=status,
+        ms=round((time.perf_counter() - started_s) * 1000, 1),
+        **more,
+    )
+
+
+async def send_timeout(send: "Send", deadline_s: float) -> None:
+    """Answer a request that was not finished within `deadline_s`."""
     problem = Problem(
         type="timeout",
         title="Service Unavailable",
