@@ -119,6 +119,7 @@ UNUSUAL = {
     "an outcome without a body": Sent(OUTCOMES),
     "an empty batch": Sent("/v1/outcomes", batch(), JSON),
     "deep nesting": Sent(OUTCOMES, b'{"outcome": ' + b"[" * 100_000, JSON),
+    "deep nesting in a batch": Sent("/v1/outcomes", batch('{"x":' * 5_000 + "1" + "}" * 5_000)),
     "a body of more than a megabyte": Sent(OUTCOMES, b" " * 1_100_000 + FAILURE, JSON),
     "an id that is none": Sent("/v1/instances/a b/attempts"),
     "an empty id": Sent("/v1/instances//attempts"),

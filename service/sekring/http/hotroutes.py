@@ -41,6 +41,16 @@ class _NotOrdinaryError(Exception):
     """The framework is to answer."""
 
 
+#: Nothing was changed yet where one of these is raised.
+_UNTOUCHED = (
+    _NotOrdinaryError,
+    InvalidInput,
+    msgspec.MsgspecError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+
+
 class HotRoutes:
     """An ASGI app in front of another one."""
 
@@ -66,8 +76,7 @@ class HotRoutes:
                 answer = self._encode(await self._answer(asked, body))
         except TimeoutError:
             await send_timeout(send, self._deadline_s)
-        except (_NotOrdinaryError, msgspec.MsgspecError, UnicodeDecodeError, InvalidInput):
-            # Nothing was changed yet.
+        except _UNTOUCHED:
             await self._app(scope, _again(taken, receive), send)
         except Exception as error:  # noqa: BLE001 - the framework logs and answers it
             cast("dict[str, Any]", scope)[FAILED] = error
