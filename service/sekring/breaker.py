@@ -29,6 +29,7 @@ from sekring.store.contract import (
 )
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.instruments import Instruments
 from sekring.wire import BatchItem, OutcomeBody
 
 __all__ = ["Breaker", "Status"]
@@ -57,11 +58,16 @@ class Breaker:
         registrar: Registrar,
         degraded: Degraded,
         pledges: Pledges,
+        *,
+        instruments: Instruments,
     ) -> None:
         """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached.
 
-        `pledges` sees that no failover undoes a trip or an operator's change.
+        `pledges` sees that no failover undoes a trip or an operator's change; `instruments` count
+        what is decided.
         """
+        self._count = instruments.note_admission
+        self._outcomes = instruments.outcomes
         self._scripts, self._reads = store
         self._replica = replica
         self._registrar = registrar
@@ -95,23 +101,23 @@ class Breaker:
     def refusal(self, instance_id: str) -> Admission | None:
         """Return the refusal, if this replica's view alone can tell that it would be refused."""
         seen = self._replica.admit(PermitRequest(instance_id=instance_id))
-        return None if seen is None or seen.permitted else seen
+        return None if seen is None or seen.permitted else self._count(seen, "view")
 
     async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
         name = request.instance_id
         if self._degraded.decides(name):
-            return self._degraded.permit(request)
+            return self._count(self._degraded.permit(request), "alone")
         if not strong and (admission := self._replica.admit(request)):
             if admission.permitted:
                 self._replica.begin_write(name)
                 self._registrar.register(structs.replace(request, epoch=admission.epoch))
-            return admission
+            return self._count(admission, "view")
         try:
             with self._replica.write(name):
                 await self._follow(name)
-                return await self._scripts.permit(request)
+                return self._count(await self._scripts.permit(request), "redis")
         except StoreUnavailable:
-            return self._degraded.permit(request)
+            return self._count(self._degraded.permit(request), "alone")
 
     async def register(self, item: BatchItem, origin: Origin) -> Admission:
         """Take note of an attempt that a gateway's own view has permitted.
@@ -119,7 +125,9 @@ class Breaker:
         Raises:
             InvalidInput: `item` is no attempt; names the field.
         """
-        request = attempt_request(item, origin)
+        return self._count(await self._register(attempt_request(item, origin)), "client")
+
+    async def _register(self, request: PermitRequest) -> Admission:
         name = request.instance_id
         if not self._degraded.decides(name):
             try:
@@ -139,6 +147,7 @@ class Breaker:
         """
         request = report_request(instance_id, body, origin)
         verdict = await self._judge(request)
+        self._outcomes[str(request.kind or body.outcome), verdict.why] += 1
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
         if _log.is_enabled_for(logging.DEBUG):  # the guide's debug line

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sekring.tokens import NewToken, Role
-from tests.servers import RedisServer
+from tests.servers import RedisServer, wait_until
 from tests.serving import PATIENT, ServiceProcess
 
 GATEWAY = NewToken.make("a-gateway", Role.GATEWAY)
@@ -170,10 +170,12 @@ def test_what_is_ordinary_goes_the_short_way_and_is_answered_alike(
     assert short == framework
     assert short[0] == 200
     if sent.path == "/v1/outcomes":
+        wait_until(lambda: len(ways(service, sent.path)) == before + 2, "both in the log")
         assert ways(service, sent.path)[before:] == ["short", "framework"]
     else:
-        assert ways(service, sent.path.replace("{id}", f"short-{name}")) == ["short"]
-        assert ways(service, sent.path.replace("{id}", f"long-{name}")) == ["framework"]
+        paths = [sent.path.replace("{id}", f"{way}-{name}") for way in ("short", "long")]
+        wait_until(lambda: all(ways(service, path) for path in paths), "both in the log")
+        assert [ways(service, path) for path in paths] == [["short"], ["framework"]]
 
 
 @pytest.mark.parametrize("sent", UNUSUAL.values(), ids=UNUSUAL)

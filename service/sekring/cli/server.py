@@ -27,7 +27,8 @@ from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
+from sekring.telemetry.siblings import SIBLINGS_FOLDER
 from sekring.tokens import TokenBook
 
 __all__ = ["serve"]
@@ -61,6 +62,8 @@ def serve(options: Mapping[str, object]) -> int:
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
         prepare_drain(folder)
+        if settings.workers > 1:
+            os.environ[SIBLINGS_FOLDER] = folder
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(

@@ -12,6 +12,7 @@ from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.runtime import Runtime
+from sekring.http.spans import tell
 from sekring.model import Admission, Verdict
 from sekring.tokens import Permission
 from sekring.wire import AttemptBody, Batch, BatchAnswer, OutcomeBody
@@ -48,7 +49,11 @@ class Attempts(Controller):
         If not, ask again after `retry_after_ms`; `null` means that only a person can help.
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.permits.permit(instance_id, origin, data.build, strong=data.strong)
+        admission = await runtime.permits.permit(
+            instance_id, origin, data.build, strong=data.strong
+        )
+        tell(admission)
+        return admission
 
     @post(
         "/instances/{instance_id:str}/outcomes",
@@ -86,7 +91,9 @@ class Attempts(Controller):
         | `disconnected` | ended on purpose |
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.breaker.report(instance_id, data, origin)
+        verdict = await runtime.breaker.report(instance_id, data, origin)
+        tell(verdict, data.kind)
+        return verdict
 
     @post(
         "/outcomes",
@@ -109,7 +116,5 @@ class Attempts(Controller):
         own view, fed by `/v1/events`, says with the outcome `attempt` that one has begun.
         """
         return await judge_all(
-            runtime.breaker,
-            data.outcomes,
-            lambda gateway: origin_of(request, gateway=gateway),
+            runtime, data.outcomes, lambda gateway: origin_of(request, gateway=gateway)
         )

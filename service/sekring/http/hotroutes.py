@@ -17,11 +17,11 @@ from sekring.http.limits import (
     FAILED,
     MAX_BODY_BYTES,
     SECURITY_HEADERS,
-    log_request,
     send_timeout,
 )
 from sekring.http.ordinary import Ordinary, Recognizer
 from sekring.http.runtime import Runtime
+from sekring.http.spans import ServerSpan
 from sekring.model import Admission, Verdict
 from sekring.wire import AttemptBody, Batch, BatchAnswer, OutcomeBody
 
@@ -59,6 +59,7 @@ class HotRoutes:
         self._app = app
         self._runtime = runtime
         self._recognise = Recognizer(runtime).recognise
+        self._observer = runtime.observer
         self._deadline_s = runtime.settings.request_timeout_ms / 1000
         self._encode = msgspec.json.Encoder().encode
 
@@ -69,36 +70,56 @@ class HotRoutes:
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
+        scope["path_template"] = asked.template
+        span = ServerSpan(self._observer.tracing, scope, asked.parent)
         taken: list[HTTPReceiveMessage] = []
+        span.enter()
         try:
             async with asyncio.timeout(self._deadline_s):
                 body = await _body(receive, taken)
-                answer = self._encode(await self._answer(asked, body))
+                answer = self._encode(await self._answer(asked, body, span))
         except TimeoutError:
             await send_timeout(send, self._deadline_s)
+            self._end(scope, span, 503, started_s)
         except _UNTOUCHED:
+            span.leave()
             await self._app(scope, _again(taken, receive), send)
-        except Exception as error:  # noqa: BLE001 - the framework logs and answers it
+        except Exception as error:  # noqa: BLE001 - the framework traces, logs and answers it
+            span.leave()
             cast("dict[str, Any]", scope)[FAILED] = error
             await self._app(scope, _again(taken, receive), send)
         else:
             headers = [*_HEADERS, (b"content-length", b"%d" % len(answer))]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer, "more_body": False})
-            log_request(scope, 200, started_s, way="short")
+            self._end(scope, span, 200, started_s)
 
-    async def _answer(self, asked: Ordinary, body: bytes) -> Admission | Verdict | BatchAnswer:
+    def _end(self, scope: "Scope", span: ServerSpan, status: int, started_s: float) -> None:
+        self._observer.finish(scope, span, status, started_s, way="short")
+        span.leave()
+        span.end()
+
+    async def _answer(
+        self, asked: Ordinary, body: bytes, span: ServerSpan
+    ) -> Admission | Verdict | BatchAnswer:
+        runtime = self._runtime
         if asked.route == "attempts":
             attempt = _attempt.decode(body or b"{}")
-            origin = asked.origin(attempt.gateway)
-            return await self._runtime.permits.permit(
-                asked.instance_id, origin, attempt.build, strong=attempt.strong
+            admission = await runtime.permits.permit(
+                asked.instance_id,
+                asked.origin(attempt.gateway),
+                attempt.build,
+                strong=attempt.strong,
             )
+            span.tell(admission)
+            return admission
         if asked.route == "outcomes":
             outcome = _outcome.decode(body)
             origin = asked.origin(outcome.gateway)
-            return await self._runtime.breaker.report(asked.instance_id, outcome, origin)
-        return await judge_all(self._runtime.breaker, _batch.decode(body).outcomes, asked.origin)
+            verdict = await runtime.breaker.report(asked.instance_id, outcome, origin)
+            span.tell(verdict, outcome.kind)
+            return verdict
+        return await judge_all(runtime, _batch.decode(body).outcomes, asked.origin)
 
 
 async def _body(receive: "Receive", taken: "list[HTTPReceiveMessage]") -> bytes:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from sekring.breaker import Breaker
 from sekring.errors import SekringError
 from sekring.http.problems import problem_of
+from sekring.http.runtime import Runtime
+from sekring.http.spans import continued
 from sekring.model import Admission, Origin
 from sekring.wire import BatchAnswer, BatchItem, BatchResult
 
@@ -21,19 +22,23 @@ class _Named(msgspec.Struct):
 
 
 async def judge_all(
-    breaker: Breaker, batch: list[msgspec.Raw], origin: Callable[[str | None], Origin]
+    runtime: Runtime, batch: list[msgspec.Raw], origin: Callable[[str | None], Origin]
 ) -> BatchAnswer:
     """Take the elements of a batch, those of one instance in their order; a bad one spoils none.
 
     `origin` returns where an element comes from, given the gateway that it names.
     """
+    breaker = runtime.breaker
 
     async def one(raw: msgspec.Raw) -> BatchResult:
         try:
             item = _item.decode(raw)
-            if item.outcome == "attempt":
-                return _begun(await breaker.register(item, origin(item.gateway)))
-            verdict = await breaker.report(item.instance_id, item, origin(item.gateway))
+            with continued(runtime.tracing, item.traceparent) as span:
+                if item.outcome == "attempt":
+                    return _begun(await breaker.register(item, origin(item.gateway)))
+                verdict = await breaker.report(item.instance_id, item, origin(item.gateway))
+                if span:
+                    span.tell(verdict, item.kind)
         except (SekringError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             return BatchResult(instance_id=_name_in(raw), error=problem_of(error))
         return BatchResult(**{name: getattr(verdict, name) for name in verdict.__struct_fields__})

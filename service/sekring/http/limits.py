@@ -1,16 +1,16 @@
-"""What every request goes through: a deadline, security headers, and one line in the log."""
+"""What every request goes through: a span, a deadline, security headers, a clock, a log line."""
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, cast
 
 import msgspec
-import structlog
 from litestar.middleware import ASGIMiddleware
 
 from sekring.errors import InvalidInput
+from sekring.http.observer import Observer
 from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
+from sekring.http.spans import begin
 from sekring.wire import Problem
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = [
     "SECURITY_HEADERS",
     "Limits",
     "add_security_headers",
-    "log_request",
     "send_timeout",
 ]
 
@@ -46,8 +45,6 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 
-_log = structlog.get_logger(__name__)
-
 
 async def add_security_headers(message: "Message", _: "Scope") -> None:
     """Add what the answer has not set itself: Litestar's hook on everything that is sent."""
@@ -58,11 +55,12 @@ async def add_security_headers(message: "Message", _: "Scope") -> None:
 
 
 class Limits(ASGIMiddleware):
-    """Ends a request at its deadline with 503, and logs each."""
+    """Ends a request at its deadline with 503, traces each and logs it."""
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self, deadline_ms: int, observer: Observer) -> None:
         """Let a request take `deadline_ms`, its body's arrival included."""
         self._deadline_s = deadline_ms / 1000
+        self._observer = observer
 
     async def handle(
         self, scope: "Scope", receive: "Receive", send: "Send", next_app: "ASGIApp"
@@ -77,38 +75,24 @@ class Limits(ASGIMiddleware):
                 status = message["status"]
             await send(message)
 
-        failed = cast("Exception | None", scope.get(FAILED))
-        if failed is not None:
-            raise failed
         if b"//" in (scope.get("raw_path") or b"").partition(b"?")[0].lstrip(b"/"):
             # It was routed as if the empty part were not there: an empty id is no other route.
             raise InvalidInput(
                 "The path has an empty part: an instance_id is missing.", "instance_id"
             )
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
-        try:
-            async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
-                await next_app(scope, receive, send_noting_status)
-        except TimeoutError:
-            if status == 0:
-                await send_timeout(send_noting_status, deadline_s)
-        finally:
-            log_request(scope, status, started_s)
-
-
-def log_request(scope: "Scope", status: int, started_s: float, **more: object) -> None:
-    """Log that a request was answered; `started_s` is of `time.perf_counter()`."""
-    if not _log.is_enabled_for(logging.DEBUG):
-        return
-    _log.debug(
-        "request",
-        method=scope.get("method"),
-        # The query may hold a token: the path alone is logged.
-        path=scope["path"],
-        status=status,
-        ms=round((time.perf_counter() - started_s) * 1000, 1),
-        **more,
-    )
+        with begin(self._observer.tracing, scope) as span:
+            try:
+                failed = cast("Exception | None", scope.get(FAILED))
+                if failed is not None:
+                    raise failed
+                async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
+                    await next_app(scope, receive, send_noting_status)
+            except TimeoutError:
+                if status == 0:
+                    await send_timeout(send_noting_status, deadline_s)
+            finally:
+                self._observer.finish(scope, span, status, started_s)
 
 
 async def send_timeout(send: "Send", deadline_s: float) -> None:

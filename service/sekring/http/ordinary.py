@@ -14,6 +14,7 @@ from sekring.http.auth import is_answered_host, may
 from sekring.http.origin import make_origin
 from sekring.http.runtime import Runtime
 from sekring.model import INSTANCE_ID_PATTERN, Origin
+from sekring.telemetry.propagation import Remote, parse_traceparent
 from sekring.tokens import ANYONE, Caller, Permission
 
 __all__ = ["Ordinary", "Recognizer"]
@@ -41,11 +42,17 @@ class Ordinary(Struct, frozen=True):
     caller: Caller
     #: Address of the client.
     source: str
-    traceparent: str | None
+    #: The caller's span.
+    parent: Remote | None
+
+    @property
+    def template(self) -> str:
+        """The path with names of what varies in it, as the framework knows the route."""
+        return _TEMPLATES[self.route]
 
     def origin(self, gateway: str | None) -> Origin:
         """Return where a change comes from, given the gateway that the body names."""
-        return make_origin(gateway or self.caller.name, self.source, self.traceparent)
+        return make_origin(gateway or self.caller.name, self.source)
 
 
 class Recognizer:
@@ -73,14 +80,7 @@ class Recognizer:
             return None
         route, instance_id = target
         client = scope["client"]
-        traceparent = headers.get(b"traceparent")
-        return Ordinary(
-            route,
-            instance_id,
-            caller,
-            client[0] if client else "",
-            traceparent.decode("latin-1") if traceparent else None,
-        )
+        return Ordinary(route, instance_id, caller, client[0] if client else "", _parent(headers))
 
     def _caller(self, headers: Mapping[bytes, bytes]) -> Caller | None:
         tokens = self._runtime.tokens
@@ -101,9 +101,25 @@ class Recognizer:
         return caller
 
 
+_TEMPLATES: Final[Mapping[Route, str]] = MappingProxyType(
+    {
+        "attempts": "/v1/instances/{instance_id}/attempts",
+        "outcomes": "/v1/instances/{instance_id}/outcomes",
+        "batch": "/v1/outcomes",
+    }
+)
+
 _VERBS: Final[Mapping[str, Route]] = MappingProxyType(
     {"attempts": "attempts", "outcomes": "outcomes"}
 )
+
+
+def _parent(headers: Mapping[bytes, bytes]) -> Remote | None:
+    header = headers.get(b"traceparent")
+    if header is None:
+        return None
+    state = headers.get(b"tracestate", b"")
+    return parse_traceparent(header.decode("latin-1"), state.decode("latin-1"))
 
 
 def _target(path: str) -> tuple[Route, str] | None:
