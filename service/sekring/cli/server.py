@@ -18,6 +18,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 
+from sekring import __version__
 from sekring.binding import check_binding
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.gateway.settings import GatewaySettings
@@ -27,6 +28,7 @@ from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
+from sekring.telemetry.environment import Otel
 from sekring.telemetry.logs import configure_logging
 from sekring.tokens import TokenBook
 
@@ -52,6 +54,7 @@ def serve(options: Mapping[str, object]) -> int:
     configure_logging(settings.log_level, settings.log_format)
     for warning in loaded.warnings:
         _log.warning(warning)
+    Otel(os.environ, "sekring", __version__).check()
     has_tokens = bool(TokenBook.load(settings.tokens_file, settings.tokens))
     if insecure := check_binding(settings, has_tokens=has_tokens):
         _log.warning(insecure)
