@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
@@ -57,7 +56,7 @@ from sekring.telemetry.instruments import Instruments
 from sekring.telemetry.meters import Meters
 from sekring.telemetry.process import process_families
 from sekring.telemetry.push import Push
-from sekring.telemetry.siblings import SIBLINGS_FOLDER, Siblings
+from sekring.telemetry.siblings import Siblings, siblings_folder
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
@@ -187,12 +186,10 @@ class Runtime:
         self._otel = Otel(os.environ, "sekring", __version__)
         self.tracing = Tracing(self._otel)
         self.meters = Meters()
-        folder = os.environ.get(SIBLINGS_FOLDER)
         self.siblings = Siblings(
-            Path(folder) if folder else None,
-            lambda: [*self.meters.gather(), *process_families()],
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
         )
-        self._metrics_push = Push(self._otel, self.meters.gather)
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
         self.instruments = Instruments(self.meters)
         self.observer = Observer(self.tracing, self.instruments.request_duration)
 

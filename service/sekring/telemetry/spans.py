@@ -129,9 +129,11 @@ class Trace:
 
     def ended(self, span: "Span") -> None:
         """Take a span that has ended."""
-        if self.kept and self._sink:
+        if self._sink is None:
+            return
+        if self.kept:
             self._sink(span)
-        elif self._sink and len(self._ended) < _REMEMBERED_MAX:
+        elif len(self._ended) < _REMEMBERED_MAX:
             self._ended.append(span)
 
 
