@@ -10,6 +10,7 @@ With the sums that a sweep reads it has the fleet guard evaluated.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ _PAUSE_S = 0.5
 _PAUSE_BEHIND_S = 0.02
 
 #: How old the latest sums may be to be told of, in seconds: a slow Redis is not an absent one.
-_SUMS_MAX_AGE_S = 10.0
+_SUMS_MAX_AGE_S = 5.0
 
 #: Instances settled in one partition and sweep at most: the rest waits for the next one.
 _DUE_MAX = 100
@@ -70,7 +71,7 @@ class Sweep:
         self._keyspace = keyspace
         self._policies = policies
         self._sums: FleetTotals | None = None
-        self._read_s = 0.0
+        self._read_s = -math.inf
 
     @property
     def sums(self) -> FleetTotals | None:

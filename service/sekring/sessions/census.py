@@ -5,6 +5,7 @@ somebody has to be told. So it looks by itself, seldom, at the cost of one scrip
 """
 
 import asyncio
+import math
 import random
 import time
 
@@ -43,13 +44,20 @@ class Census:
         """Prepare; `run` does it."""
         self._vacancies = vacancies
         self._gateways = gateways
-        self._counts: Counts | None = None
-        self._read_s = 0.0
+        self._live = 0
+        self._read_s = -math.inf
 
     @property
     def counts(self) -> Counts | None:
-        """What was counted last; `None` if that was too long ago."""
-        return self._counts if time.monotonic() - self._read_s < _MAX_AGE_S else None
+        """What is known; `None` if that was read too long ago."""
+        if time.monotonic() - self._read_s > _MAX_AGE_S:
+            return None
+        wanted = self._vacancies.sessions
+        return Counts(
+            wanted=wanted,
+            unowned=min(wanted, self._vacancies.unowned),
+            gateways=self._live,
+        )
 
     async def run(self) -> None:
         """Count until cancelled; an unreachable Redis is tried again."""
@@ -69,11 +77,7 @@ class Census:
             StoreUnavailable: Redis does not answer.
         """
         began_s = time.monotonic()
-        gateways = len(await self._gateways.list_all())
+        self._live = len(await self._gateways.list_all())
         await self._vacancies.look()
-        if not self._vacancies.complete:
-            return
-        wanted = self._vacancies.sessions
-        unowned = min(wanted, sum(self._vacancies.vacant.values()))
-        self._counts = Counts(wanted=wanted, unowned=unowned, gateways=gateways)
-        self._read_s = began_s
+        if self._vacancies.complete:
+            self._read_s = began_s
