@@ -35,9 +35,9 @@ def variable_of(name: str) -> str:
 class ServiceProcess:
     """One replica; `with ServiceProcess(redis.url, workers=2) as service: httpx.get(service.url)`.
 
-    Settings go by their names (`port`, `log_level`, …), OpenTelemetry's by its own (`OTEL_…`). Without a Redis URL the service starts its
-    embedded server; `data_dir` should then be set. A stopped or killed one can be started again:
-    port, settings and log stay.
+    Settings go by their names (`port`, `log_level`, …), OpenTelemetry's by its own (`OTEL_…`).
+    Without a Redis URL the service starts its embedded server; `data_dir` should then be set. A
+    stopped or killed one can be started again: port, settings and log stay.
     """
 
     def __init__(self, redis_url: str | None, **settings: object) -> None:
