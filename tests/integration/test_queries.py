@@ -1,10 +1,7 @@
 """Every query of the dashboards and rules names what a service or a gateway really exposes."""
 
-import contextlib
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
@@ -12,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.gateways import GatewayProcess, phases, wish
-from tests.prometheus import PrometheusServer, prometheus_binary
+from tests.prometheus import Prometheus, prometheus_on
 from tests.promql import Asked, asked, dashboards, plain, queries, rules
 from tests.scrapes import Scrape, scrape
 from tests.servers import RedisServer, free_port, wait_until
@@ -74,7 +71,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
         ServiceProcess(server.url, qr_wait_ms=1_000) as service,
         GatewayProcess("a", service.url, folder, gateway_probe_port=probe) as gateway,
         httpx.Client(base_url=service.url, timeout=30) as http,
-        _prometheus(folder, {"sekring": service.port, "sekring-gateway": probe}) as prometheus,
+        prometheus_on(folder, {"sekring": service.port, "sekring-gateway": probe}) as prometheus,
     ):
         # Again and again: on a busy machine Redis may be late, and then the answer is another.
         wait_until(lambda: _refuses_for_the_fleet(http), "a refusal by the guard", 60)
@@ -94,15 +91,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
         return Looked(seen_in(of_gateway, healthy, scrape(service)), answers)
 
 
-def _prometheus(
-    folder: Path, ports: dict[str, int]
-) -> contextlib.AbstractContextManager[PrometheusServer | None]:
-    return PrometheusServer(folder, ports) if prometheus_binary() else contextlib.nullcontext()
-
-
-def _answers(
-    prometheus: PrometheusServer, http: httpx.Client
-) -> dict[tuple[str, str], dict[str, Any]]:
+def _answers(prometheus: Prometheus, http: httpx.Client) -> dict[tuple[str, str], dict[str, Any]]:
     def has_seen_some() -> bool:
         # A rate is of what grows between two scrapes.
         http.post("/v1/instances/t/attempts", json={})
@@ -180,20 +169,16 @@ def test_a_query_of_something_else_would_be_found(looked: Looked) -> None:
     assert [fault[:1] for fault in told] == ["a", "b", "c"]
 
 
+@pytest.mark.usefixtures("promtool")  # comes with Prometheus
 def test_prometheus_answers_every_query(looked: Looked) -> None:
-    if not looked.answers:
-        message = "prometheus is missing (Debian: apt-get install prometheus)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    assert looked.answers
     failed = {key: told for key, told in looked.answers.items() if told["status"] != "success"}
     assert failed == {}
 
 
+@pytest.mark.usefixtures("promtool")
 def test_a_page_at_a_glance_shows_figures(looked: Looked) -> None:
     """The figures at the top of a page have a value even where nothing ever failed."""
-    if not looked.answers:
-        pytest.skip("without Prometheus")
     empty = [
         (name, panel["title"])
         for name, board in dashboards().items()
