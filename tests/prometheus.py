@@ -23,9 +23,9 @@ _OFTEN = "2s"
 class Prometheus:
     """One that runs."""
 
-    def __init__(self, url: str) -> None:
-        """Take where it is."""
-        self._http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, http: httpx.Client) -> None:
+        """Ask it by `http`."""
+        self._http = http
 
     def is_ready(self) -> bool:
         """Tell whether it answers queries."""
@@ -58,15 +58,17 @@ def prometheus_on(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address={address}",
+            "--log.level=warn",
             "--enable-feature=exemplar-storage",
         ],
         stdout=sys.stderr,
         stderr=sys.stderr,
     )
     try:
-        prometheus = Prometheus(f"http://{address}")
-        wait_until(prometheus.is_ready, f"Prometheus on {address}", 60)
-        yield prometheus
+        with httpx.Client(base_url=f"http://{address}", timeout=30) as http:
+            prometheus = Prometheus(http)
+            wait_until(prometheus.is_ready, f"Prometheus on {address}", 60)
+            yield prometheus
     finally:
         process.kill()
         process.wait()

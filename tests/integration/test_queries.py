@@ -95,7 +95,10 @@ def _answers(prometheus: Prometheus, http: httpx.Client) -> dict[tuple[str, str]
     def has_seen_some() -> bool:
         # A rate is of what grows between two scrapes.
         http.post("/v1/instances/t/attempts", json={})
-        known = "sekring:decision_errors:ratio_rate5m and on () sekring_gateway_sessions"
+        known = (
+            "sekring:decision_errors:ratio_rate5m"
+            " and on () rate(sekring_gateway_attempts_total[1m])"
+        )
         return bool(prometheus.ask(known)["data"]["result"])
 
     wait_until(has_seen_some, "scrapes and rules", 60)
