@@ -4,6 +4,8 @@
 closed and opened again on its port, and told to let everybody wait.
 """
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent import futures
@@ -11,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -154,14 +156,18 @@ class _Grpc(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            self, self._server
+        )
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(  # type: ignore[no-untyped-call]
             _GrpcMetrics(collector), self._server
         )
         self._server.add_insecure_port(f"127.0.0.1:{collector.port}")
         self._server.start()
 
-    def Export(self, request: ExportTraceServiceRequest, _: object) -> ExportTraceServiceResponse:
+    def Export(  # noqa: N802 - the protocol's name
+        self, request: ExportTraceServiceRequest, _: object
+    ) -> ExportTraceServiceResponse:
         self._collector.takes.wait()
         self._collector.take(request)
         return ExportTraceServiceResponse()
@@ -206,8 +212,19 @@ class _Http:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", collector.port), Handler)
-        self._server.daemon_threads = True
+        connections = self._connections = list[socket.socket]()
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                connections.append(request)
+                super().process_request(request, client_address)
+
+            def handle_error(self, *_: object) -> None:
+                pass  # a sender that went away
+
+        self._server = Server(("127.0.0.1", collector.port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
@@ -215,6 +232,9 @@ class _Http:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _received(span: Span, resource: Mapping[str, object]) -> Received:

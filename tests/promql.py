@@ -17,14 +17,25 @@ from promql_parser import (
     VectorSelector,
 )
 
-__all__ = ["DASHBOARDS", "PROMETHEUS", "Asked", "asked", "dashboards", "kept_labels", "rules"]
+__all__ = [
+    "DASHBOARDS",
+    "PROMETHEUS",
+    "Asked",
+    "asked",
+    "dashboards",
+    "kept_labels",
+    "parse",
+    "plain",
+    "queries",
+    "rules",
+]
 
 _DEPLOY = Path(__file__).parents[1] / "deploy"
 DASHBOARDS = _DEPLOY / "grafana" / "dashboards"
 PROMETHEUS = _DEPLOY / "prometheus"
 
 #: What Grafana puts in place of its variables, and something that may stand there.
-_STAND_INS = {"$__rate_interval": "1m", "$__range": "3h", "$job": "sekring", "$replica": ".+"}
+_STAND_INS = {"$__rate_interval": "1m", "$__range": "3h", "$replica": ".+"}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -70,11 +81,15 @@ def asked() -> list[Asked]:
     return [one for where, query in queries() for one in _selected(where, parse(query))]
 
 
+def plain(query: str, job: str = "sekring") -> str:
+    """Put something in place of Grafana's variables, as Grafana does."""
+    values = _STAND_INS | {"$job": job}
+    return re.sub(r"\$\w+", lambda found: values.get(found[0], found[0]), query)
+
+
 def parse(query: str) -> Expr:
     """Parse a query in which Grafana's variables still stand."""
-    return promql_parser.parse(
-        re.sub(r"\$\w+", lambda found: _STAND_INS.get(found[0], found[0]), query)
-    )
+    return promql_parser.parse(plain(query))
 
 
 def kept_labels(query: str) -> frozenset[str]:

@@ -15,6 +15,8 @@ from deploy.grafana.panels import LOKI, TEMPO
 __all__ = ["board"]
 
 _THIS = 'span.sekring.instance_id = "$instance_id"'
+#: A request that failed has no answer that would name the instance; its path does.
+_NAMED = f'{{ {_THIS} || span.url.path =~ ".*/${{instance_id}}(/.*)?" }}'
 _PAGE = "${console}/instances/${instance_id}"
 
 
@@ -42,14 +44,15 @@ def board() -> models.Dashboard:
                 "Transitions",
                 "Every trip, recovery and reset: traces with a transition are always kept. The "
                 "trace shows the report that caused it, from the gateway to the script.",
-                f'{{ {_THIS} && event:name = "sekring.transition" }}'
+                '{ event:name = "sekring.transition"'
+                ' && event.sekring.instance_id = "$instance_id" }'
                 " | select(event.sekring.from, event.sekring.to, event.sekring.cause,"
-                " span.sekring.epoch)",
+                " event.sekring.epoch)",
             ),
             _traces(
                 "Errors",
-                "Requests and script calls about this instance that failed; always kept.",
-                f"{{ {_THIS} && status = error }}"
+                "Requests about this instance in which something failed; always kept.",
+                f"{_NAMED} && {{ status = error }}"
                 " | select(span.http.response.status_code, span.error.type, statusMessage)",
             ),
         )
@@ -67,6 +70,13 @@ def board() -> models.Dashboard:
                 "Sampled likewise.",
                 f"{{ {_THIS} && span.sekring.why != nil }}"
                 " | select(span.sekring.kind, span.sekring.why, span.sekring.epoch)",
+            ),
+            _traces(
+                "Connects",
+                "What a gateway did to connect it, from the permit to the report. Those that "
+                "failed are always kept.",
+                f'{{ {_THIS} && name = "connect" }}'
+                " | select(span.sekring.gateway, span.sekring.backoff_ms, status)",
             ),
         )
         .line(

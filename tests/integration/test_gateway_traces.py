@@ -37,7 +37,10 @@ steps = [{ do = "connect" }, { do = "stay" }]
 
 PERMIT = "POST /v1/instances/{instance_id}/attempts"
 REPORT = "POST /v1/instances/{instance_id}/outcomes"
-POLICY = {"backoff": {"base_ms": 50, "factor": 1, "cap_ms": 50}, "failure_threshold": 2}
+POLICY = {
+    "backoff": {"base_ms": 50, "factor": 1, "cap_ms": 50, "jitter": 0},
+    "failure_threshold": 2,
+}
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
+import msgspec
 import pytest
 
 from tests.gateways import GatewayProcess, phases, wish
-from tests.promql import Asked, asked, rules
+from tests.prometheus import Prometheus, prometheus_on
+from tests.promql import Asked, asked, dashboards, plain, queries, rules
 from tests.scrapes import Scrape, scrape
 from tests.servers import RedisServer, free_port, wait_until
 from tests.serving import ServiceProcess
@@ -16,8 +18,8 @@ from tests.serving import ServiceProcess
 #: By the name of a sample, the values that each of its labels was seen with.
 Exposed: TypeAlias = dict[str, dict[str, set[str]]]
 
-#: What Prometheus adds to everything that it scrapes.
-_ADDED = {"job", "instance"}
+#: What Prometheus adds to everything that it scrapes, and a service with several server processes.
+_ADDED = {"job", "instance", "worker"}
 
 #: Prometheus' own.
 _OF_PROMETHEUS: Exposed = {
@@ -51,16 +53,25 @@ def seen_in(*scrapes: Scrape) -> Exposed:
     return exposed
 
 
+class Looked(msgspec.Struct):
+    """What there was to see."""
+
+    exposed: Exposed
+    #: Prometheus' answer to each query, by where that stands and what it says.
+    answers: dict[tuple[str, str], dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
     """What a service and a gateway expose after they had something of everything to do."""
     folder = tmp_path_factory.mktemp("queries")
     probe = free_port()
     with (
         RedisServer(folder) as server,
-        ServiceProcess(server.url, workers=2, qr_wait_ms=1_000) as service,
+        ServiceProcess(server.url, qr_wait_ms=1_000) as service,
         GatewayProcess("a", service.url, folder, gateway_probe_port=probe) as gateway,
         httpx.Client(base_url=service.url, timeout=30) as http,
+        prometheus_on(folder, {"sekring": service.port, "sekring-gateway": probe}) as prometheus,
     ):
         # Again and again: on a busy machine Redis may be late, and then the answer is another.
         wait_until(lambda: _refuses_for_the_fleet(http), "a refusal by the guard", 60)
@@ -70,13 +81,32 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
         wish(service.url, ["s"])
         wait_until(lambda: phases(service.url).get("s") == "connected", "a session", 60)
         wait_until(lambda: scrape(service).value("sekring_leases"), "the fleet's figures", 60)
+        answers = _answers(prometheus, http) if prometheus else {}
         answer = httpx.get(f"http://127.0.0.1:{probe}/metrics", timeout=30).raise_for_status()
         of_gateway = Scrape(answer.headers["content-type"], answer.text)
         healthy = scrape(service)
         gateway.kill()
         server.kill()
         wait_until(lambda: _misses_redis(http, service), "calls to fail", 60)
-        return seen_in(of_gateway, healthy, scrape(service))
+        return Looked(seen_in(of_gateway, healthy, scrape(service)), answers)
+
+
+def _answers(prometheus: Prometheus, http: httpx.Client) -> dict[tuple[str, str], dict[str, Any]]:
+    def has_seen_some() -> bool:
+        # A rate is of what grows between two scrapes.
+        http.post("/v1/instances/t/attempts", json={})
+        known = (
+            "sekring:decision_errors:ratio_rate5m"
+            " and on () rate(sekring_gateway_attempts_total[1m])"
+        )
+        return bool(prometheus.ask(known)["data"]["result"])
+
+    wait_until(has_seen_some, "scrapes and rules", 60)
+    return {(where, query): prometheus.ask(plain(query, _job(where))) for where, query in queries()}
+
+
+def _job(where: str) -> str:
+    return "sekring-gateway" if where.startswith("gateways.json") else "sekring"
 
 
 def _refuses_for_the_fleet(http: httpx.Client) -> bool:
@@ -91,7 +121,7 @@ def _trips(http: httpx.Client) -> bool:
     for _ in range(15):
         http.post("/v1/instances/t/outcomes", json={"outcome": "failure", "kind": "timeout"})
     refused = http.post("/v1/instances/t/attempts", json={}).json()
-    return refused.get("cause") == "failures"
+    return bool(refused.get("cause") == "failures")
 
 
 def _waits_for_a_qr_code(http: httpx.Client) -> bool:
@@ -126,27 +156,49 @@ def faults(one: Asked, exposed: Exposed) -> Iterator[str]:
             yield f"{one.where}: no {label} of {one.name} is like {pattern}, of {sorted(seen)}"
 
 
-def test_queries_name_what_is_exposed(exposed: Exposed) -> None:
+def test_queries_name_what_is_exposed(looked: Looked) -> None:
     found = asked()
     assert len(found) > 150
-    assert sorted({fault for one in found for fault in faults(one, exposed)}) == []
+    assert sorted({fault for one in found for fault in faults(one, looked.exposed)}) == []
 
 
-def test_a_query_of_something_else_would_be_found(exposed: Exposed) -> None:
+def test_a_query_of_something_else_would_be_found(looked: Looked) -> None:
     wrong = [
         Asked("sekring_permit_total", frozenset(), (), "a"),
         Asked("sekring_permits_total", frozenset({"sauce"}), (), "b"),
         Asked("sekring_breakers", frozenset({"state"}), (("state", "opened", True),), "c"),
     ]
-    told = [fault for one in wrong for fault in faults(one, exposed)]
+    told = [fault for one in wrong for fault in faults(one, looked.exposed)]
     assert [fault[:1] for fault in told] == ["a", "b", "c"]
 
 
-def test_what_is_exposed_is_looked_at(exposed: Exposed) -> None:
+@pytest.mark.usefixtures("promtool")  # comes with Prometheus
+def test_prometheus_answers_every_query(looked: Looked) -> None:
+    assert looked.answers
+    failed = {key: told for key, told in looked.answers.items() if told["status"] != "success"}
+    assert failed == {}
+
+
+@pytest.mark.usefixtures("promtool")
+def test_a_page_at_a_glance_shows_figures(looked: Looked) -> None:
+    """The figures at the top of a page have a value even where nothing ever failed."""
+    empty = [
+        (name, panel["title"])
+        for name, board in dashboards().items()
+        for panel in board["panels"]
+        if panel["type"] == "stat"
+        and not looked.answers[f"{name}: {panel['title']}", panel["targets"][0]["expr"]]["data"][
+            "result"
+        ]
+    ]
+    assert empty == []
+
+
+def test_what_is_exposed_is_looked_at(looked: Looked) -> None:
     """A figure that no page and no rule asks for is left out on purpose, or forgotten."""
     families = {
         re.sub(r"_(bucket|count|sum|created)$", "", name)
-        for name in exposed
+        for name in looked.exposed
         if name.startswith(("sekring_", "http_", "db_"))
     }
     looked_at = {re.sub(r"_(bucket|count|sum)$", "", one.name) for one in asked()}

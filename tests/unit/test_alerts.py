@@ -1,9 +1,7 @@
 """The rules for Prometheus, by its own tool, and the runbook that their alerts lead to."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from typing import Any
 
@@ -17,18 +15,6 @@ _ALERTS = [rule for rule in rules() if "alert" in rule]
 _NAMES = [rule["alert"] for rule in _ALERTS]
 _RUNBOOK = (PROMETHEUS / "RUNBOOK.md").read_text()
 _SECTIONS = re.findall(r"^## (\w+)$", _RUNBOOK, re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def promtool() -> str:
-    """Prometheus' tool; without it the tests are skipped, except in CI."""
-    found = shutil.which("promtool")
-    if found is None:
-        message = "promtool is missing (Debian: apt-get install prometheus)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 def _succeeds(*command: str) -> None:

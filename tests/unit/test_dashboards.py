@@ -3,19 +3,33 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
+from msgspec import structs
 
 from deploy.grafana.__main__ import main
 from deploy.grafana.board import Board
 from deploy.grafana.panels import ask, figure
 from deploy.grafana.render import render
+from sekring.http.examples import ADMISSION, VERDICT
+from sekring.telemetry.answers import told_of, transition
+from sekring.telemetry.spans import Span, Trace
 from tests.promql import DASHBOARDS, dashboards, kept_labels, parse, queries
 
 _BOARDS = dashboards()
+
+
+class Transitioned(NamedTuple):
+    """As Redis tells of a transition."""
+
+    before: str
+    after: str
+    cause: str
+    epoch: int
+
 
 #: Grafana's own, defined everywhere.
 _BUILT_IN = {"__rate_interval", "__range"}
@@ -124,6 +138,29 @@ class TestBoard:
             for target in panel["targets"]:
                 named = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
                 assert not named or named <= kept_labels(target["expr"]) | {"instance"}
+
+
+def test_traces_are_sought_by_what_spans_tell() -> None:
+    told = told_of(ADMISSION) | told_of(VERDICT, "timeout")
+    told |= told_of(structs.replace(ADMISSION, permitted=False, cause="fleet", degraded=True))
+    # Of a gateway's span; tests/integration/test_gateway_traces.py holds them.
+    told |= {"sekring.gateway": "a", "sekring.backoff_ms": 0}
+    span = Span("report", Trace(1, "", None, sampled=False))
+    transition(span, "i", Transitioned("closed", "open", "failures", 2))
+    assert span.events
+    (happened,) = span.events
+
+    texts = [
+        target["query"]
+        for panel in _panels(_BOARDS["instance.json"])
+        for target in panel["targets"]
+        if target["datasource"]["type"] == "tempo"
+    ]
+    sought = set(re.findall(r"span\.(sekring\.\w+)", " ".join(texts)))
+    assert sought
+    assert sought <= set(told)
+    assert f'event:name = "{happened.name}"' in texts[0]
+    assert set(re.findall(r"event\.(sekring\.\w+)", texts[0])) == set(happened.attributes)
 
 
 def test_every_query_is_promql() -> None:

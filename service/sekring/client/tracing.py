@@ -135,7 +135,8 @@ class _Traced:
         self._propagator = propagator
 
     def traceparent(self) -> str | None:
-        return self.headers().get("traceparent")
+        span = self._trace.get_current_span().get_span_context()
+        return self.headers().get("traceparent") if span.is_valid else None
 
     def headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}

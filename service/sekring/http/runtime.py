@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
@@ -19,6 +18,7 @@ from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
+from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
 from sekring.sessions.bells import Bells
@@ -55,7 +55,7 @@ from sekring.telemetry.instruments import Instruments
 from sekring.telemetry.meters import Meters
 from sekring.telemetry.process import process_families
 from sekring.telemetry.push import Push
-from sekring.telemetry.siblings import Siblings
+from sekring.telemetry.siblings import Siblings, siblings_folder
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
@@ -64,11 +64,7 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["SIBLINGS_FOLDER", "Runtime"]
-
-#: Environment variable with the path of a folder in which the server processes of a replica find
-#: each other; not set where there is one alone.
-SIBLINGS_FOLDER = "SEKRING_SIBLINGS_FOLDER"
+__all__ = ["Runtime"]
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -105,18 +101,9 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self._otel = Otel(os.environ, "sekring", __version__)
-        self.tracing = Tracing(self._otel)
+        self._wire_telemetry()
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        self.meters = Meters()
-        folder = os.environ.get(SIBLINGS_FOLDER)
-        self.siblings = Siblings(
-            Path(folder) if folder else None,
-            lambda: [*self.meters.gather(), *process_families()],
-        )
-        self._metrics_push = Push(self._otel, self.meters.gather)
-        self.instruments = Instruments(self.meters)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         durations = self.instruments.call_duration
@@ -190,6 +177,17 @@ class Runtime:
         self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
+
+    def _wire_telemetry(self) -> None:
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
+        self.meters = Meters()
+        self.siblings = Siblings(
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+        )
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
+        self.instruments = Instruments(self.meters)
+        self.observer = Observer(self.tracing, self.instruments.request_duration)
 
     def _wire_sessions(self) -> None:
         durations = self.instruments.call_duration
