@@ -18,6 +18,7 @@ from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
+from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
 from sekring.redisurl import RedisUrl
@@ -101,16 +102,9 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self._otel = Otel(os.environ, "sekring", __version__)
-        self.tracing = Tracing(self._otel)
+        self._wire_telemetry()
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        self.meters = Meters()
-        self.siblings = Siblings(
-            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
-        )
-        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
-        self.instruments = Instruments(self.meters)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         durations = self.instruments.call_duration
@@ -187,6 +181,17 @@ class Runtime:
         self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
+
+    def _wire_telemetry(self) -> None:
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
+        self.meters = Meters()
+        self.siblings = Siblings(
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+        )
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
+        self.instruments = Instruments(self.meters)
+        self.observer = Observer(self.tracing, self.instruments.request_duration)
 
     def _wire_sessions(self) -> None:
         durations = self.instruments.call_duration
