@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.servers import free_port, wait_until
 
-__all__ = ["PATIENT", "ServiceProcess"]
+__all__ = ["PATIENT", "ServiceProcess", "variable_of"]
 
 #: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
 PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
@@ -25,6 +25,11 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 #: How long a stop may take: the drain, the requests under way and the workers' own grace.
 _STOP_S = 20
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of a setting; OpenTelemetry's go by their own names."""
+    return name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
 
 
 class ServiceProcess:
@@ -66,8 +71,7 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            variable = name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
-            environment[variable] = shown
+            environment[variable_of(name)] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],

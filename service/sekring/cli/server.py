@@ -30,6 +30,7 @@ from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.telemetry.environment import Otel
 from sekring.telemetry.logs import configure_logging
+from sekring.telemetry.siblings import prepare_siblings
 from sekring.tokens import TokenBook
 
 __all__ = ["serve"]
@@ -64,6 +65,8 @@ def serve(options: Mapping[str, object]) -> int:
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
         prepare_drain(folder)
+        if settings.workers > 1:
+            prepare_siblings(folder)
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(

@@ -105,6 +105,7 @@ def continued(
     """Go on with an item's own trace, if it names one; otherwise with the batch's."""
     batch = current()
     parent = parse_traceparent(traceparent)
+    # Also where nothing is recorded: the audit trail names the trace.
     if parent is None:
         return contextlib.nullcontext()
     span = ItemSpan("report", tracing.begin(parent), parent.span_id, remote=True)

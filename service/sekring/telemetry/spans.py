@@ -209,15 +209,23 @@ class Span:
         self.end_ns = time.time_ns()
         self.trace.ended(self)
 
+    def enter(self) -> None:
+        """Make it the current one."""
+        self._token = _CURRENT.set(self)
+
+    def leave(self) -> None:
+        """Make the one before the current one again; without `end` nothing is told of this one."""
+        if self._token is not None:
+            _CURRENT.reset(self._token)
+
     # A span is its own context manager: the one of `contextlib` costs a microsecond more.
 
     def __enter__(self) -> Self:
-        self._token = _CURRENT.set(self)
+        self.enter()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self._token is not None:
-            _CURRENT.reset(self._token)
+        self.leave()
         if isinstance(error, Exception) and self.error is None:
             self.fail(type(error).__name__)
         self.end()
