@@ -1,6 +1,7 @@
 """`sekring doctor` on real servers: what is well, and each fault made for real."""
 
 import functools
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,6 +222,9 @@ def test_a_tokens_file_that_cannot_be_read(doctor: Doctor, tmp_path: Path) -> No
     assert "mounted" in row["advice"]
     # A folder, as a mount of a secret that does not exist leaves one.
     assert doctor.row("tokens", SEKRING_TOKENS_FILE=str(tmp_path))["status"] == "failure"
+    # Nobody writes into it, and whoever reads it waits.
+    os.mkfifo(tmp_path / "pipe")
+    assert doctor.row("tokens", SEKRING_TOKENS_FILE=f"{tmp_path}/pipe")["status"] == "failure"
 
 
 def test_tokens_of_which_none_is_an_operators(doctor: Doctor, tmp_path: Path) -> None:
