@@ -9,7 +9,6 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,10 +18,11 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 
 from sekring.binding import check_binding
+from sekring.draining import announce_drain, is_draining, prepare_drain
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.gateway.settings import GatewaySettings
-from sekring.http.runtime import DRAIN_FILE, claim_keyspace
 from sekring.settings import Settings, load
+from sekring.store.claim import claim_keyspace
 from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
@@ -60,7 +60,7 @@ def serve(options: Mapping[str, object]) -> int:
         settings = msgspec.structs.replace(settings, redis_url=redis_url)
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
-        os.environ[DRAIN_FILE] = f"{folder}/draining"
+        prepare_drain(folder)
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(
@@ -109,10 +109,9 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Stop; after SIGTERM only when the drain is over, or at a second signal."""
-        drain_file = Path(os.environ[DRAIN_FILE])
-        draining = drain_file.exists()
+        draining = is_draining()
         # In every case: it is how server processes learn that streams are to end.
-        drain_file.touch()
+        announce_drain()
         if args[:1] != (signal.SIGTERM,) or self.drain_s == 0 or draining:
             super().signal_handler_interrupt(*args, **kwargs)
             return

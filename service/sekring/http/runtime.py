@@ -5,15 +5,14 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
 from sekring.detail import Detail
+from sekring.draining import is_draining
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
@@ -33,7 +32,8 @@ from sekring.sessions.sealing import Seal
 from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
-from sekring.store.contract import ClaimRequest, KeyspaceClaim
+from sekring.store.claim import claim_keyspace
+from sekring.store.contract import KeyspaceClaim
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
@@ -54,10 +54,7 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
-
-#: Environment variable with the path of a file that appears when the service is about to stop.
-DRAIN_FILE = "SEKRING_DRAIN_FILE"
+__all__ = ["Runtime"]
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -223,8 +220,7 @@ class Runtime:
     @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
-        drain_file = os.environ.get(DRAIN_FILE)
-        return drain_file is not None and Path(drain_file).exists()
+        return is_draining()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -310,21 +306,3 @@ async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None
     _log.error("the supervisor is gone: stopping", pid=supervisor.pid)
     await finish()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def claim_keyspace(scripts: Scripts, partitions: int) -> KeyspaceClaim:
-    """Fix the partition count in Redis at the first use; later, verify it.
-
-    Raises:
-        KeyspaceMismatch: the keyspace was made with another count.
-        StoreUnavailable: Redis does not answer.
-    """
-    claim = await scripts.claim_keyspace(
-        ClaimRequest(partitions=partitions, secret=secrets.token_urlsafe(32))
-    )
-    if claim.partitions != partitions:
-        raise KeyspaceMismatch(
-            f"This Redis holds a keyspace of {claim.partitions} partitions, and SEKRING_PARTITIONS "
-            f"is {partitions}: set it to {claim.partitions}, or use another SEKRING_KEY_PREFIX."
-        )
-    return claim
