@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -99,6 +100,18 @@ def sentinels(sentinel_processes: Sentinels) -> Sentinels:
     """The shared sentinels and servers, whole; a test may leave them in pieces."""
     sentinel_processes.heal()
     return sentinel_processes
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' own checker; without it the test is skipped, except in CI."""
+    found = shutil.which("promtool")
+    if found is None:
+        message = "promtool is missing (Debian: apt-get install prometheus)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.servers import free_port, wait_until
 
-__all__ = ["PATIENT", "ServiceProcess"]
+__all__ = ["PATIENT", "ServiceProcess", "variable_of"]
 
 #: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
 PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
@@ -27,12 +27,17 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 _STOP_S = 20
 
 
+def variable_of(name: str) -> str:
+    """Return the variable of a setting; OpenTelemetry's go by their own names."""
+    return name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
+
+
 class ServiceProcess:
     """One replica; `with ServiceProcess(redis.url, workers=2) as service: httpx.get(service.url)`.
 
-    Settings go by their names (`port`, `log_level`, …). Without a Redis URL the service starts its
-    embedded server; `data_dir` should then be set. A stopped or killed one can be started again:
-    port, settings and log stay.
+    Settings go by their names (`port`, `log_level`, …), OpenTelemetry's by its own (`OTEL_…`).
+    Without a Redis URL the service starts its embedded server; `data_dir` should then be set. A
+    stopped or killed one can be started again: port, settings and log stay.
     """
 
     def __init__(self, redis_url: str | None, **settings: object) -> None:
@@ -66,7 +71,7 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            environment[f"SEKRING_{name.upper()}"] = shown
+            environment[variable_of(name)] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],
