@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_type_h
 import msgspec
 
 from sekring.errors import SettingsError
-from sekring.redisurl import redact_url
+from sekring.redisurl import RedisUrl, redact_url
 from sekring.takes import (
     HOST,
     PATH,
@@ -260,6 +260,14 @@ class Settings(Declared, frozen=True, kw_only=True):
     insecure: Annotated[
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False
+
+    @property
+    def replicas_to_confirm(self) -> int:
+        """How many of Redis' replicas must have a trip, a reset or a lease."""
+        if self.confirm_replicas is not None:
+            return self.confirm_replicas
+        alone = self.redis_url is None or RedisUrl.parse(self.redis_url).kind == "single"
+        return int(not alone)
 
 
 S = TypeVar("S", bound=Declared)

@@ -21,7 +21,6 @@ from sekring.http.decisions import Decisions
 from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
-from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
 from sekring.sessions.census import Census
 from sekring.sessions.claims import Claims
@@ -111,10 +110,7 @@ class Runtime:
         self.scripts = Scripts(self._link, self.keyspace, self._bulk, durations)
         self.scripts.on_transition(self._count)
         self.reads = Reads(self._bulk, self.keyspace)
-        alone = RedisUrl.parse(settings.redis_url).kind == "single"
-        self._confirm_replicas = (
-            int(not alone) if settings.confirm_replicas is None else settings.confirm_replicas
-        )
+        self._confirm_replicas = settings.replicas_to_confirm
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
