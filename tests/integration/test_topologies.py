@@ -12,6 +12,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from sekring.doctor.examination import examine
 from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
@@ -23,7 +24,6 @@ from sekring.taxonomy import Effect
 from sekring.trend import Trend
 from sekring.wire import FailuresAnswer
 from tests.clusters import Cluster, ClusterNode
-from tests.commands import in_pipe
 from tests.conftest import check_keys
 from tests.sentinels import Sentinels
 from tests.servers import PASSWORD, RedisServer, free_port, wait_until
@@ -435,28 +435,27 @@ async def test_one_node_of_the_url_is_enough(cluster: Cluster) -> None:
 # --------------------------------------------------------------------- sekring doctor
 
 
-def examined(url: str) -> dict[str, set[str]]:
+async def examined(url: str) -> dict[str, set[str]]:
     """Return how each subject was found."""
-    ended = in_pipe("http://localhost", "doctor", "--json", SEKRING_REDIS_URL=url)
     found: dict[str, set[str]] = {}
-    for row in ended.json["findings"]:
-        found.setdefault(row["subject"], set()).add(row["status"])
+    for finding in await examine({"SEKRING_REDIS_URL": url}):
+        found.setdefault(finding.subject, set()).add(finding.status)
     return found
 
 
-def test_the_doctor_finds_every_server(deployment: Deployment) -> None:
-    found = examined(deployment.url)
+async def test_the_doctor_finds_every_server(deployment: Deployment) -> None:
+    found = await examined(deployment.url)
     well = ("redis", "version", "eviction", "clock", "writes", "rights")
     assert {subject: found[subject] for subject in well} == {subject: {"ok"} for subject in well}
     if isinstance(deployment.servers, Cluster):
         # One replica is what is waited for, and none is to spare.
         assert (found["cluster"], found["replicas"]) == ({"ok"}, {"warning"})
-        assert found["coverage"] == {"not checked"}
+        assert found["coverage"] == {"not_checked"}
     else:
         assert (found["sentinels"], found["replicas"]) == ({"ok"}, {"ok"})
 
 
-def test_the_doctor_names_what_is_away(deployment: Deployment) -> None:
+async def test_the_doctor_names_what_is_away(deployment: Deployment) -> None:
     primary = deployment.primary_of(key_of("a"))
     if isinstance(deployment.servers, Sentinels):
         deployment.servers.sentinels[0].kill()
@@ -466,20 +465,22 @@ def test_the_doctor_names_what_is_away(deployment: Deployment) -> None:
         for replica in (server for server in deployment.all if server.port in ports):
             replica.kill()
         wait_until(lambda: client.info("replication")["connected_slaves"] == 0, "none to be left")
-    found = examined(deployment.url)
+    found = await examined(deployment.url)
     # A cluster's nodes name a replica no more that they have given up.
     away = {"warning"} if isinstance(deployment.servers, Sentinels) else set()
     assert {"ok"} | away <= found["redis"] <= {"ok", "warning"}
     assert "failure" in found["replicas"]
 
 
-def test_the_doctor_knows_a_sentinel_that_does_not_know_the_service(sentinels: Sentinels) -> None:
-    found = examined(sentinels.url.replace("/breakers", "/others"))
+async def test_the_doctor_knows_a_sentinel_that_does_not_know_the_service(
+    sentinels: Sentinels,
+) -> None:
+    found = await examined(sentinels.url.replace("/breakers", "/others"))
     assert found["redis"] == {"failure"}
 
 
-def test_the_doctor_says_that_a_single_server_is_a_clusters(cluster: Cluster) -> None:
-    found = examined(cluster.nodes[0].url)
+async def test_the_doctor_says_that_a_single_server_is_a_clusters(cluster: Cluster) -> None:
+    found = await examined(cluster.nodes[0].url)
     assert "failure" in found["redis"]
 
 

@@ -78,7 +78,7 @@ def _quiet() -> Iterator[None]:
 def _show(findings: Sequence[Finding], counts: Counter[Status]) -> None:
     print_table(
         ("SUBJECT", "STATUS", "FOUND"),
-        ((one.subject, one.status, one.what) for one in findings),
+        ((one.subject, _shown(one.status), one.what) for one in findings),
         styles=_STYLES,
     )
     # The same advice once, in the manner of the first finding that it is for.
@@ -89,4 +89,8 @@ def _show(findings: Sequence[Finding], counts: Counter[Status]) -> None:
         for (subject, advice), status in reversed(advised.items()):
             print_line(f"- {subject}: {advice}", style=_STYLES.get(status, "dim"))
     print()
-    print_line(", ".join(f"{counts[status]} {status}" for status in Status if counts[status]))
+    print_line(", ".join(f"{counts[one]} {_shown(one)}" for one in Status if counts[one]))
+
+
+def _shown(status: Status) -> str:
+    return status if status in _STYLES else status.replace("_", " ")

@@ -56,12 +56,16 @@ def examine_access(settings: Settings) -> list[Finding]:
     findings = []
     book = None
     file = settings.tokens_file
-    try:
-        book = TokenBook.load(file, settings.tokens)
-    except SettingsError as error:
-        findings.append(failure("tokens", str(error), _tokens_advice(file)))
+    if file is not None and _would_block(file):
+        words = f"SEKRING_TOKENS_FILE: {file} is no file"
+        findings.append(failure("tokens", words, _tokens_advice(file)))
     else:
-        findings += _tokens(book, file)
+        try:
+            book = TokenBook.load(file, settings.tokens)
+        except SettingsError as error:
+            findings.append(failure("tokens", str(error), _tokens_advice(file)))
+        else:
+            findings += _tokens(book, file)
     try:
         insecure = check_binding(settings, has_tokens=None if book is None else bool(book))
     except SettingsError as error:
@@ -138,6 +142,15 @@ def _tokens(book: TokenBook, file: Path | None) -> list[Finding]:
             )
         )
     return findings
+
+
+def _would_block(file: Path) -> bool:
+    """Tell whether reading might wait for somebody, as with a pipe."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _tokens_advice(file: Path | None) -> str:

@@ -15,7 +15,7 @@ class Status(StrEnum):
     WARNING = "warning"
     FAILURE = "failure"
     #: It could not be examined; says nothing about how it is.
-    UNCHECKED = "not checked"
+    UNCHECKED = "not_checked"
 
 
 class Finding(Struct, frozen=True):

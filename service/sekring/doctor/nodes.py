@@ -15,6 +15,9 @@ __all__ = ["PATIENCE_S", "Deployment", "Holding", "Node", "Unreached", "ask", "v
 #: How long a server may take to answer, connecting included, in seconds.
 PATIENCE_S = 2.0
 
+#: How often a server's clock is read.
+_READINGS = 3
+
 
 class Node(Struct, frozen=True):
     """A server that answered."""
@@ -124,28 +127,44 @@ async def visit(
 async def _examine(connector: Connector, address: Address) -> Node:
     dialogue = Dialogue(connector, address)
     try:
-        # The connection is made by the first, so that the second's time is the network's alone.
-        (info,) = await dialogue.exchange([("INFO",)], connector.timeout_s)
-        asked_s = time.monotonic()
-        asked_ms = time.time() * 1000
-        clock, cluster = await dialogue.exchange(
-            [("TIME",), ("CLUSTER", "INFO")], connector.timeout_s
+        info, cluster = await dialogue.exchange(
+            [("INFO",), ("CLUSTER", "INFO")], connector.timeout_s
         )
-        round_trip_ms = (time.monotonic() - asked_s) * 1000
+        if isinstance(info, Exception):
+            raise ConnectionLost(f"{address}: {info}")
+        readings = [await _read_clock(dialogue, connector.timeout_s) for _ in range(_READINGS)]
     finally:
         await dialogue.close()
-    for answer in (info, clock):
-        if isinstance(answer, Exception):
-            raise ConnectionLost(f"{address}: {answer}")
-    seconds, microseconds = (int(part) for part in cast("list[bytes]", clock))
+    # The quickest tells most of the clock, and of the network: the others have waited, here or
+    # there.
+    best = min(readings, key=lambda reading: reading.round_trip_ms)
     return Node(
         address=address,
         info=_fields(info),
-        clock_ms=seconds * 1000 + microseconds / 1000,
-        own_clock_ms=asked_ms + round_trip_ms / 2,
-        round_trip_ms=round_trip_ms,
+        clock_ms=best.clock_ms,
+        own_clock_ms=best.own_clock_ms,
+        round_trip_ms=best.round_trip_ms,
         cluster={} if isinstance(cluster, Exception) else _fields(cluster),
     )
+
+
+class _Reading(NamedTuple):
+    """A server's clock, and ours in the middle of the round trip."""
+
+    clock_ms: float
+    own_clock_ms: float
+    round_trip_ms: float
+
+
+async def _read_clock(dialogue: Dialogue, timeout_s: float) -> _Reading:
+    asked_s, asked_ms = time.monotonic(), time.time() * 1000
+    (clock,) = await dialogue.exchange([("TIME",)], timeout_s)
+    round_trip_ms = (time.monotonic() - asked_s) * 1000
+    if isinstance(clock, Exception):
+        raise ConnectionLost(f"{dialogue.address}: {clock}")
+    seconds, microseconds = (int(part) for part in cast("list[bytes]", clock))
+    server_ms = seconds * 1000 + microseconds / 1000
+    return _Reading(server_ms, asked_ms + round_trip_ms / 2, round_trip_ms)
 
 
 def _fields(answer: object) -> dict[str, str]:

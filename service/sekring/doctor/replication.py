@@ -101,4 +101,11 @@ def _write(answer: object) -> Finding:
         )
     if "read only" in lowered or "readonly" in lowered:
         return failure("writes", "refused: it is a replica", "Name the primary or its sentinels.")
+    if "cluster is down" in lowered or "clusterdown" in lowered:
+        return failure(
+            "writes",
+            f"refused: {words}",
+            "Some slots have no primary, see below. With cluster-require-full-coverage no, the"
+            " others would be served.",
+        )
     return failure("writes", f"refused: {words}", "The server's log says more.")

@@ -51,7 +51,7 @@ class Otel(Struct, frozen=True):
         if not self.disabled:
             self.protocol("traces")
             self.protocol("metrics")
-            _ = self.ratio
+            _ = self.ratio, self.metric_interval_s
 
     @property
     def disabled(self) -> bool:

@@ -29,17 +29,10 @@ class Push:
     """Made once a process; does nothing where no endpoint is named."""
 
     def __init__(self, otel: Otel, gather: Callable[[], list[Family]]) -> None:
-        """Push what `gather` returns.
-
-        Raises:
-            SettingsError: a variable has a value that it does not take.
-        """
+        """Push what `gather` returns."""
         self._otel = otel
         self._gather = gather
         self._since_ns = time.time_ns()
-        self._interval_s = otel.metric_interval_s
-        if otel.exports("metrics"):
-            otel.protocol("metrics")
 
     @contextlib.asynccontextmanager
     async def running(self, resource: "Resource | None" = None) -> AsyncIterator[None]:
@@ -59,8 +52,9 @@ class Push:
             way.close()
 
     async def _push(self, way: "_Way") -> None:
+        interval_s = self._otel.metric_interval_s
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(interval_s)
             await way.send(self._gather(), self._since_ns)
 
 
