@@ -1,8 +1,9 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import structlog
 from msgspec import Struct, structs
@@ -112,8 +113,8 @@ class Breaker:
                 self._registrar.register(structs.replace(request, epoch=admission.epoch))
             return self._count(admission, "view")
         try:
-            async with self._writing(name):
-                self._check_together(name)
+            with self._replica.write(name):
+                await self._follow(name)
                 return self._count(await self._scripts.permit(request), "redis")
         except StoreUnavailable:
             return self._count(self._degraded.permit(request), "alone")
@@ -130,8 +131,8 @@ class Breaker:
         name = request.instance_id
         if not self._degraded.decides(name):
             try:
-                async with self._writing(name):
-                    self._check_together(name)
+                with self._replica.write(name):
+                    await self._follow(name)
                     sent_ms = self._replica.sent_ms(name)
                     return await self._scripts.permit(structs.replace(request, sent_ms=sent_ms))
             except StoreUnavailable:
@@ -149,19 +150,19 @@ class Breaker:
         self._outcomes[str(request.kind or body.outcome), verdict.why] += 1
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
-        # The guide's debug line.
-        _log.debug(
-            "circuit breaker status",
-            instance_id=instance_id,
-            outcome=body.outcome,
-            kind=request.kind,
-            why=verdict.why,
-            failures=verdict.failures,
-            threshold=verdict.threshold,
-            retry_attempts=verdict.retry_attempts,
-            state=verdict.state,
-            tripped=verdict.tripped,
-        )
+        if _log.is_enabled_for(logging.DEBUG):  # the guide's debug line
+            _log.debug(
+                "circuit breaker status",
+                instance_id=instance_id,
+                outcome=body.outcome,
+                kind=request.kind,
+                why=verdict.why,
+                failures=verdict.failures,
+                threshold=verdict.threshold,
+                retry_attempts=verdict.retry_attempts,
+                state=verdict.state,
+                tripped=verdict.tripped,
+            )
         if verdict.tripped:
             _log.warning(
                 "circuit breaker activated",
@@ -179,8 +180,8 @@ class Breaker:
             return self._degraded.report(request)
         came_s = time.monotonic()
         try:
-            async with self._writing(name):
-                self._check_together(name)
+            with self._replica.write(name):
+                await self._follow(name)
                 sent_ms = self._replica.sent_ms(name)
                 verdict = await self._scripts.report(structs.replace(request, sent_ms=sent_ms))
                 if again := trip_again(request, verdict):
@@ -229,7 +230,8 @@ class Breaker:
             instance_id=instance_id, force=force, only_state=only_state, origin=origin
         )
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             done = await self._scripts.reset(request)
             if done.done:
                 again = structs.replace(request, only_state=None, made_epoch=done.epoch)
@@ -248,7 +250,8 @@ class Breaker:
         """Force the breaker open, for `for_ms` or until a reset."""
         request = TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             forced = await self._scripts.trip(request)
             await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
         return forced
@@ -257,7 +260,8 @@ class Breaker:
         """Let everything through, for `for_ms` or until a reset."""
         request = DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             forced = await self._scripts.disable(request)
             await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
         return forced
@@ -266,23 +270,16 @@ class Breaker:
         """Lift the refusal of a gateway build; whether there was one."""
         return await self._scripts.refuse_build(RefuseBuildRequest(build=build, origin=origin))
 
-    def _check_together(self, instance_id: str) -> None:
-        """Raise StoreUnavailable if the attempt before has just been kept: then so is what follows.
+    async def _follow(self, instance_id: str) -> None:
+        """Let the instance's attempt be registered first, if it is yet to be.
 
-        It has waited for a whole deadline, and nobody waits for two.
+        Raises:
+            StoreUnavailable: that was kept for later: then so is what follows. It has waited for a
+                whole deadline, and nobody waits for two.
         """
-        if self._degraded.decides(instance_id):
+        waited = await self._registrar.register_now(instance_id)
+        if waited and self._degraded.decides(instance_id):
             raise StoreUnavailable("Redis has yet to learn of the attempt before.")
-
-    @contextlib.asynccontextmanager
-    async def _writing(self, instance_id: str) -> AsyncIterator[None]:
-        """Change an instance: behind its attempt, if one is yet to be registered."""
-        self._replica.begin_write(instance_id)
-        try:
-            await self._registrar.register_now(instance_id)
-            yield
-        finally:
-            self._replica.end_write(instance_id)
 
     async def _refuse_build(self, build: str, request: ReportRequest, origin: Origin) -> None:
         refusal = RefuseBuildRequest(

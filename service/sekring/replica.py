@@ -128,6 +128,10 @@ class Replica:
         """Answer for this instance again once the view is proven as of now."""
         self._partition(instance_id).writes[instance_id] = time.monotonic()
 
+    def write(self, instance_id: str) -> "_Write":
+        """Return a context in which the instance is changed through this replica."""
+        return _Write(self._partition(instance_id), instance_id)
+
     def note(self, verdict: Verdict) -> None:
         """Remember how many failures Redis counted, for the case that it goes away."""
         partition = self._partition(verdict.instance_id)
@@ -270,6 +274,22 @@ class Replica:
         partition.reading = None
         partition.live = True
         self._changed(number)
+
+
+class _Write:
+    """Has Redis asked about an instance for as long as it is being changed."""
+
+    __slots__ = ("_instance_id", "_partition")
+
+    def __init__(self, partition: PartitionState, instance_id: str) -> None:
+        self._partition = partition
+        self._instance_id = instance_id
+
+    def __enter__(self) -> None:
+        self._partition.writes[self._instance_id] = math.inf
+
+    def __exit__(self, *_: object) -> None:
+        self._partition.writes[self._instance_id] = time.monotonic()
 
 
 def _refusal(instance_id: str, facts: Facts, now_ms: int) -> Admission | None:

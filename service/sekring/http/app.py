@@ -40,6 +40,7 @@ from sekring.http.gauges import add_gauges
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
+from sekring.http.hotroutes import HotRoutes
 from sekring.http.instances import Instances, Operations
 from sekring.http.leases import LeaseRoutes
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
@@ -119,11 +120,7 @@ def create_app(settings: Settings) -> Litestar:
             "pulse": Provide(lambda: pulse, sync_to_thread=False),
         },
         guards=[authorize],
-        middleware=[
-            Limits(
-                settings.request_timeout_ms, runtime.tracing, runtime.instruments.request_duration
-            )
-        ],
+        middleware=[Limits(settings.request_timeout_ms, runtime.observer)],
         before_send=[add_security_headers],
         exception_handlers={Exception: answer_reader},
         plugins=[RawSchema()],
@@ -164,8 +161,9 @@ def _refuse_unknown(response: Response[Any]) -> Response[Any]:
     return response
 
 
-def from_environment() -> Litestar:
+def from_environment() -> HotRoutes:
     """Return the app for the environment's settings: what each server process calls."""
     settings = load(os.environ).settings
     configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
+    app = create_app(settings)
+    return HotRoutes(app, app.state.runtime)

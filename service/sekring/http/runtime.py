@@ -5,20 +5,20 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
 from sekring import __version__
 from sekring.detail import Detail
+from sekring.draining import is_draining
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
+from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
 from sekring.redisurl import RedisUrl
@@ -36,7 +36,8 @@ from sekring.sessions.sealing import Seal
 from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
-from sekring.store.contract import ClaimRequest, KeyspaceClaim, Made
+from sekring.store.claim import claim_keyspace
+from sekring.store.contract import KeyspaceClaim, Made
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
@@ -55,7 +56,7 @@ from sekring.telemetry.instruments import Instruments
 from sekring.telemetry.meters import Meters
 from sekring.telemetry.process import process_families
 from sekring.telemetry.push import Push
-from sekring.telemetry.siblings import Siblings
+from sekring.telemetry.siblings import Siblings, siblings_folder
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
@@ -64,14 +65,7 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["DRAIN_FILE", "SIBLINGS_FOLDER", "Runtime", "claim_keyspace"]
-
-#: Environment variable with the path of a file that appears when the service is about to stop.
-DRAIN_FILE = "SEKRING_DRAIN_FILE"
-
-#: Environment variable with the path of a folder in which the server processes of a replica find
-#: each other; not set where there is one alone.
-SIBLINGS_FOLDER = "SEKRING_SIBLINGS_FOLDER"
+__all__ = ["Runtime"]
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -108,18 +102,9 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self._otel = Otel(os.environ, "sekring", __version__)
-        self.tracing = Tracing(self._otel)
+        self._wire_telemetry()
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
-        self.meters = Meters()
-        folder = os.environ.get(SIBLINGS_FOLDER)
-        self.siblings = Siblings(
-            Path(folder) if folder else None,
-            lambda: [*self.meters.gather(), *process_families()],
-        )
-        self._metrics_push = Push(self._otel, self.meters.gather)
-        self.instruments = Instruments(self.meters)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         durations = self.instruments.call_duration
@@ -197,6 +182,17 @@ class Runtime:
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
+    def _wire_telemetry(self) -> None:
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
+        self.meters = Meters()
+        self.siblings = Siblings(
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+        )
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
+        self.instruments = Instruments(self.meters)
+        self.observer = Observer(self.tracing, self.instruments.request_duration)
+
     def _wire_sessions(self) -> None:
         durations = self.instruments.call_duration
         scripts = SessionScripts(self._link, self.keyspace, self._bulk, durations)
@@ -270,8 +266,7 @@ class Runtime:
     @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
-        drain_file = os.environ.get(DRAIN_FILE)
-        return drain_file is not None and Path(drain_file).exists()
+        return is_draining()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -367,21 +362,3 @@ async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None
     _log.error("the supervisor is gone: stopping", pid=supervisor.pid)
     await finish()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def claim_keyspace(scripts: Scripts, partitions: int) -> KeyspaceClaim:
-    """Fix the partition count in Redis at the first use; later, verify it.
-
-    Raises:
-        KeyspaceMismatch: the keyspace was made with another count.
-        StoreUnavailable: Redis does not answer.
-    """
-    claim = await scripts.claim_keyspace(
-        ClaimRequest(partitions=partitions, secret=secrets.token_urlsafe(32))
-    )
-    if claim.partitions != partitions:
-        raise KeyspaceMismatch(
-            f"This Redis holds a keyspace of {claim.partitions} partitions, and SEKRING_PARTITIONS "
-            f"is {partitions}: set it to {claim.partitions}, or use another SEKRING_KEY_PREFIX."
-        )
-    return claim

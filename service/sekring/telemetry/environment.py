@@ -42,6 +42,17 @@ class Otel(Struct, frozen=True):
         # The environment holds tokens.
         return f"{type(self).__name__}({self.name!r})"
 
+    def check(self) -> None:
+        """Return if every variable has a value that it takes.
+
+        Raises:
+            SettingsError: one has not; names it.
+        """
+        if not self.disabled:
+            self.protocol("traces")
+            self.protocol("metrics")
+            _ = self.ratio
+
     @property
     def disabled(self) -> bool:
         """Whether nothing at all is to be recorded or sent (`OTEL_SDK_DISABLED`)."""
@@ -54,7 +65,8 @@ class Otel(Struct, frozen=True):
 
     def exports(self, signal: Signal) -> bool:
         """Tell whether a signal is sent somewhere: only where an endpoint is named."""
-        return not self.disabled and self.endpoint(signal) is not None
+        wanted = self.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() != "none"
+        return wanted and not self.disabled and self.endpoint(signal) is not None
 
     def endpoint(self, signal: Signal) -> str | None:
         """Return where a signal goes, as written; `None` where nothing is said."""

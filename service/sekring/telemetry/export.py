@@ -5,6 +5,7 @@ processor's queue (`OTEL_BSP_MAX_QUEUE_SIZE`) is dropped, and one line in the lo
 arrives, another that it does so again.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -90,6 +91,8 @@ class Export:
 def _exporter(otel: Otel) -> SpanExporter:
     """Return the exporter of the protocol; gRPC takes a second to import and is for who uses it."""
     if otel.protocol("traces") == "grpc":
+        # Else its C core writes lines of its own between ours, at each restart of the collector.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc  # noqa: PLC0415
 
         return grpc.OTLPSpanExporter()

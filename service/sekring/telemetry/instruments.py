@@ -53,6 +53,8 @@ class Instruments:
             "sekring.transitions",
             "Transitions of breakers, each counted by the replica whose call to Redis made it.",
             ["from", "to", "cause"],
+            # Many trips at once after a start: an increase needs a value before them.
+            known=[("closed", "open", "failures"), ("half_open", "open", "probe_failed")],
         )
         self.request_duration = meters.histogram(
             "http.server.request.duration",

@@ -19,7 +19,10 @@ from msgspec import structs
 
 from sekring.telemetry.families import Family
 
-__all__ = ["Siblings"]
+__all__ = ["Siblings", "prepare_siblings", "siblings_folder"]
+
+#: Environment variable with the path of the folder.
+_VARIABLE = "SEKRING_SIBLINGS_FOLDER"
 
 #: How long a sibling may take to answer, in seconds; one that hangs is left out.
 _PATIENCE_S = 1.0
@@ -28,6 +31,17 @@ _log = structlog.get_logger(__name__)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Family])
+
+
+def prepare_siblings(folder: str) -> None:
+    """Say in the environment, which server processes inherit, where they find each other."""
+    os.environ[_VARIABLE] = folder
+
+
+def siblings_folder() -> Path | None:
+    """Return where the processes of a replica find each other; `None` where there is but one."""
+    folder = os.environ.get(_VARIABLE)
+    return Path(folder) if folder else None
 
 
 class Siblings:
@@ -60,6 +74,10 @@ class Siblings:
             server.close()
             path.unlink(missing_ok=True)
             os.close(lock)
+
+    def labelled(self, families: list[Family]) -> list[Family]:
+        """Return families of this process with its label, if it has siblings."""
+        return _merged([(self._number, families)]) if self._number else families
 
     async def gather(self) -> list[Family]:
         """Return the families of all processes, told apart by the label `worker`."""
