@@ -7,12 +7,17 @@
 --         now_ms   tests only
 -- Returns msgpack: the fields of PartitionVacancies (sekring/store/session_contract.py)
 
-local SESSIONS, LEASES = KEYS[1], KEYS[2]
+local SESSIONS, LEASES
 -- include: request vacancy
 
-local now = server_ms()
-return cmsgpack.pack({
-  sessions = redis.call('HLEN', SESSIONS),
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES = KEYS[1], KEYS[2]
+  local now = server_ms()
   -- Those whose end is impossibly far away want a look as well: a claim shortens them.
-  vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf'),
-})
+  local far = redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf')
+  return cmsgpack.pack({
+    sessions = redis.call('HLEN', SESSIONS),
+    vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + far,
+  })
+end

@@ -12,10 +12,11 @@ local function kind_of(score)
   return KINDS[(score % 1) / KIND_STEP + 1]
 end
 
+local PLACES = {}
+for place, kind in ipairs(KINDS) do PLACES[kind] = (place - 1) * KIND_STEP end
+
 local function score_of(at, kind)
-  for place, name in ipairs(KINDS) do
-    if name == kind then return at + (place - 1) * KIND_STEP end
-  end
+  return at + PLACES[kind]
 end
 
 local by_clock = false -- whether `settle` is at work

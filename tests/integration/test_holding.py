@@ -35,7 +35,7 @@ def replicas(server: RedisServer) -> Iterator[Replicas]:
 def test_forgotten_scripts_are_noticed_by_nobody(replicas: Replicas, store: redis.Redis) -> None:
     def forget() -> None:
         for _ in range(3):
-            store.script_flush()
+            store.function_flush()
             time.sleep(0.3)
 
     held = hold_under_load(replicas, forget, store, topic="forgotten")

@@ -203,7 +203,7 @@ async def test_flushed_scripts_and_closed_connections_heal(deployment: Deploymen
             await count_all(scripts, names, n, n)
             for server in deployment.all:
                 with server.client() as client:
-                    client.script_flush()
+                    client.function_flush()
                     client.client_kill_filter(_type="normal", skipme=True)
         await count_all(scripts, names, 6, 8)
 

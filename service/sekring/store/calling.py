@@ -4,29 +4,21 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar, cast
 
 import msgspec
-from msgspec import Struct
 
-from sekring.store.assemble import assemble, script_names
 from sekring.store.contract import Request
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library, Script
 
 __all__ = ["Script", "ScriptCalls", "ScriptRunner"]
 
 Reply = TypeVar("Reply")
 
 
-class Script(Struct, frozen=True):
-    """A script's name and the text that Redis gets."""
-
-    name: str
-    text: str
-
-
 class ScriptRunner(Protocol):
     """Runs a script, or any read-only command, on Redis (`sekring.store.redis`)."""
 
-    def know(self, scripts: Sequence[Script]) -> None:
-        """Take note of all scripts that `run` will be given."""
+    def know(self, library: Library) -> None:
+        """Take note of what has all scripts that `run` will be given."""
         ...
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
@@ -48,9 +40,10 @@ class ScriptCalls:
         self._runner = runner
         self._bulk = bulk or runner
         self._keyspace = keyspace
-        self._scripts = {name: Script(name, assemble(name)) for name in script_names()}
+        library = Library.build()
+        self._scripts = library.scripts
         for link in (self._runner, self._bulk):
-            link.know(tuple(self._scripts.values()))
+            link.know(library)
         self._encoder = msgspec.msgpack.Encoder()
 
     async def _run(
