@@ -20,20 +20,21 @@
 --         cause       failures, probe_failed, or the kind of a failure that opens by itself
 --         for_ms      what is left of the cooldown; without it, until a person acts
 --         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
---         origin      {actor, reason, source, trace_id}
+--         origin      {actor, reason, source, trace_id, span_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of Forced (sekring/requests.py)
+-- Returns msgpack: the fields of Forced (sekring/requests.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 -- include: request audit announce policy instance machine registry
 
+-- What is recorded of a trip that is not for the count's sake.
+local ACTIONS = {
+  temporary_ban = 'ban', conflict = 'conflict',
+  logged_out = 'permanent', locked = 'permanent', banned = 'permanent',
+}
+
 return function(KEYS, ARGV)
   begin(KEYS, ARGV, true)
-  -- What is recorded of a trip that is not for the count's sake.
-  local ACTIONS = {
-    temporary_ban = 'ban', conflict = 'conflict',
-    logged_out = 'permanent', locked = 'permanent', banned = 'permanent',
-  }
-
   settle()
   local was = s.state
   -- What is said again may find any state that is older.
@@ -47,7 +48,7 @@ return function(KEYS, ARGV)
     open(action, request.cause, until_ms, now)
   end
   save()
-  return cmsgpack.pack({
+  return reply({
     instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
   })
 end

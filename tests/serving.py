@@ -30,9 +30,9 @@ _STOP_S = 20
 class ServiceProcess:
     """One replica; `with ServiceProcess(redis.url, workers=2) as service: httpx.get(service.url)`.
 
-    Settings go by their names (`port`, `log_level`, …). Without a Redis URL the service starts its
-    embedded server; `data_dir` should then be set. A stopped or killed one can be started again:
-    port, settings and log stay.
+    Settings go by their names (`port`, `log_level`, …), OpenTelemetry's by its own (`OTEL_…`).
+    Without a Redis URL the service starts its embedded server; `data_dir` should then be set. A
+    stopped or killed one can be started again: port, settings and log stay.
     """
 
     def __init__(self, redis_url: str | None, **settings: object) -> None:
@@ -66,7 +66,8 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            environment[f"SEKRING_{name.upper()}"] = shown
+            variable = name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
+            environment[variable] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],

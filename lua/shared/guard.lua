@@ -45,6 +45,7 @@ local function begin(KEYS, ARGV)
   policy = policy_in_force(POLICIES, '*')
   settings = policy.fleet_guard
   action = nil
+  transitions = nil
 end
 
 -- The one place where the guard's state is written, by whatever changes it.
@@ -91,6 +92,9 @@ local function change(name, state, rate, origin)
   local entry = audit_entry(fields, origin)
   append_event(EVENTS, entry)
   append_history(HISTORY, entry)
+  note({
+    instance_id = '*', action = name, before = before, after = state, epoch = g.epoch, cause = g.cause, trace = '',
+  })
 end
 
 local function close(name, origin)
@@ -104,7 +108,7 @@ local function close(name, origin)
 end
 
 local function answer()
-  return cmsgpack.pack({
+  return reply({
     was = stored.state,
     action = action,
     guard = {

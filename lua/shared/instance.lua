@@ -41,6 +41,7 @@ local FRESH = {
   touched_ms = 0,        -- last use; the instance's clock never runs behind it
   registered_ms = 0,     -- when it was last entered in the partition's keys
   due_ms = 0,            -- its score in DUE
+  trace = '',            -- whose request made it what it is (`TRACE-SPAN`), while that is not closed
 }
 local OTHERWISE_FRESH = { __index = FRESH }
 
@@ -50,6 +51,9 @@ local s -- the record, which the script changes
 local stored -- of what it was, that which must be known when it is saved
 local now, policy
 local origin -- who acts: the caller, or the clock while `settle` runs
+local by_clock -- whether it does
+
+local NOBODY, CLOCK = {}, { source = 'clock' }
 
 local function write(...)
   if writing then return redis.call(...) end
@@ -70,7 +74,15 @@ local function begin(KEYS, ARGV, writes)
   if not kept then write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS) end -- of a lost record
   now = math.max(server_ms(), s.touched_ms)
   policy = policy_in_force(POLICIES, request.instance_id)
-  origin = request.origin or {}
+  origin = request.origin or NOBODY
+  by_clock = false
+  transitions = nil
+end
+
+-- The span that asked, for what time makes of it later.
+local function blame()
+  local traced = origin.trace_id and origin.span_id and origin.span_id ~= ''
+  s.trace = traced and origin.trace_id .. '-' .. origin.span_id or ''
 end
 
 -- Records one transition in the partition's feed and in the instance's own history.
@@ -83,4 +95,11 @@ local function record(action, before, at)
   }, origin)
   append_event(EVENTS, entry)
   append_history(HISTORY, entry)
+  if action == 'policy' then return end
+  if not by_clock then blame() end
+  note({
+    instance_id = request.instance_id, action = action, before = before, after = s.state,
+    epoch = s.epoch, cause = s.cause, trace = s.trace,
+  })
+  if s.state == 'closed' then s.trace = '' end
 end

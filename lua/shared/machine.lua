@@ -19,8 +19,6 @@ local function score_of(at, kind)
   return at + PLACES[kind]
 end
 
-local by_clock = false -- whether `settle` is at work
-
 -- The highest epoch in the partition.
 local function partition_epoch()
   return tonumber(redis.call('HGET', TOTALS, 'epoch')) or 0
@@ -220,7 +218,7 @@ local function settle()
   local at, change = next_change()
   by_clock = true
   while at <= now do
-    origin = { source = 'clock' }
+    origin = CLOCK
     at = math.max(at, s.touched_ms)
     trim(at)
     change(at)
@@ -228,7 +226,7 @@ local function settle()
   end
   trim(now)
   if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
-  origin = request.origin or {}
+  origin = request.origin or NOBODY
   by_clock = false
 end
 

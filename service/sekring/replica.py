@@ -33,6 +33,7 @@ from sekring.store.contract import (
 from sekring.store.keys import Keyspace
 from sekring.store.reads import FLEET, StoredPolicy
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Roots, background, untraced
 
 __all__ = ["Known", "Replica"]
 
@@ -69,17 +70,19 @@ class Replica:
         staleness_ms: int,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        roots: Roots = untraced,
     ) -> None:
         """Begin with nothing known. `changed` is told of every partition in which something is new.
 
         `rung` is told of every bell: its topic, and what it is about. With a `staleness_ms` of 0
-        the view is never current enough to answer.
+        the view is never current enough to answer. Reading it is a trace that `roots` begins.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
         self._changed = changed
         self._rung = rung
+        self._roots = roots
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
 
@@ -234,14 +237,15 @@ class Replica:
         partition.early = []
         if partition.reading:
             partition.reading.cancel()
-        partition.reading = asyncio.create_task(self._read(number))
+        partition.reading = background(self._read(number))
 
     async def _read(self, number: int) -> None:
         partition = self._partitions[number]
         while True:
             sent_s = time.monotonic()
             try:
-                view = await self._scripts.view(number, ViewRequest())
+                with self._roots("view"):
+                    view = await self._scripts.view(number, ViewRequest())
             except StoreUnavailable:
                 await asyncio.sleep(_READ_PAUSE_S)
                 continue

@@ -25,6 +25,7 @@ from sekring.store.contract import SettleRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Roots, untraced
 
 __all__ = ["Sweep"]
 
@@ -55,8 +56,10 @@ class Sweep:
         *,
         replica: Replica,
         guard: Guard,
+        roots: Roots = untraced,
     ) -> None:
-        """Prepare; `run` does it."""
+        """Prepare; `run` does it, each time as a trace that `roots` begins."""
+        self._roots = roots
         self._replica = replica
         self._guard = guard
         self._scripts = scripts
@@ -69,7 +72,7 @@ class Sweep:
         while True:
             settled = 0
             try:
-                with contextlib.suppress(SekringError):
+                with contextlib.suppress(SekringError), self._roots("sweep"):
                     settled = await self.once()
             except Exception:  # noqa: BLE001 - nobody else would see it
                 # A fault of ours. The next sweep is made all the same: there is no other sweeper.

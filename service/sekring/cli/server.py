@@ -27,7 +27,7 @@ from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
 from sekring.tokens import TokenBook
 
 __all__ = ["serve"]

@@ -50,7 +50,7 @@ from sekring.http.runtime import Runtime
 from sekring.http.sessions import SessionRoutes
 from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
 
 __all__ = ["create_app", "from_environment"]
 
@@ -115,7 +115,7 @@ def create_app(settings: Settings) -> Litestar:
             "pulse": Provide(lambda: pulse, sync_to_thread=False),
         },
         guards=[authorize],
-        middleware=[Limits(settings.request_timeout_ms)],
+        middleware=[Limits(settings.request_timeout_ms, runtime.tracing)],
         before_send=[add_security_headers],
         exception_handlers={Exception: answer_reader},
         plugins=[RawSchema()],

@@ -15,6 +15,7 @@ from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
 from sekring.http.problems import problem_of
 from sekring.http.runtime import Runtime
+from sekring.http.spans import continued, tell
 from sekring.model import Admission, Verdict
 from sekring.tokens import Permission
 from sekring.wire import AttemptBody, Batch, BatchAnswer, BatchItem, BatchResult, OutcomeBody
@@ -55,7 +56,11 @@ class Attempts(Controller):
         If not, ask again after `retry_after_ms`; `null` means that only a person can help.
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.permits.permit(instance_id, origin, data.build, strong=data.strong)
+        admission = await runtime.permits.permit(
+            instance_id, origin, data.build, strong=data.strong
+        )
+        tell(admission)
+        return admission
 
     @post(
         "/instances/{instance_id:str}/outcomes",
@@ -93,7 +98,9 @@ class Attempts(Controller):
         | `disconnected` | ended on purpose |
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.breaker.report(instance_id, data, origin)
+        verdict = await runtime.breaker.report(instance_id, data, origin)
+        tell(verdict, data.kind)
+        return verdict
 
     @post(
         "/outcomes",
@@ -124,10 +131,13 @@ async def _judge_all(
     async def one(raw: msgspec.Raw) -> BatchResult:
         try:
             item = msgspec.json.decode(raw, type=BatchItem)
-            origin = origin_of(request, gateway=item.gateway)
-            if item.outcome == "attempt":
-                return _begun(await runtime.breaker.register(item, origin))
-            verdict = await runtime.breaker.report(item.instance_id, item, origin)
+            with continued(runtime.tracing, item.traceparent) as span:
+                origin = origin_of(request, gateway=item.gateway)
+                if item.outcome == "attempt":
+                    return _begun(await runtime.breaker.register(item, origin))
+                verdict = await runtime.breaker.report(item.instance_id, item, origin)
+                if span:
+                    span.tell(verdict, item.kind)
         except (SekringError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             return BatchResult(instance_id=_name_in(raw), error=problem_of(error))
         return BatchResult(**{name: getattr(verdict, name) for name in verdict.__struct_fields__})

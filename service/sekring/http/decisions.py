@@ -13,6 +13,7 @@ from sekring.replica import Replica
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Roots, untraced
 
 __all__ = ["Decisions"]
 
@@ -32,15 +33,21 @@ class Decisions:
         confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        roots: Roots = untraced,
     ) -> None:
         """Wire; nothing is sent.
 
         `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
         it have what was written about an instance; `changed` is told of partitions with news, and
-        `rung` of bells.
+        `rung` of bells; `roots` begins traces.
         """
         self.replica = Replica(
-            scripts, keyspace, staleness_ms=staleness_ms, changed=changed, rung=rung
+            scripts,
+            keyspace,
+            staleness_ms=staleness_ms,
+            changed=changed,
+            rung=rung,
+            roots=roots,
         )
         self.pledges = Pledges(scripts, confirm)
         self.replay = ReplayQueue(

@@ -1,4 +1,4 @@
-"""What every request goes through: a deadline, security headers, and one line in the log."""
+"""What every request goes through: a span, a deadline, security headers, a line in the log."""
 
 import asyncio
 import time
@@ -10,6 +10,8 @@ from litestar.middleware import ASGIMiddleware
 
 from sekring.errors import InvalidInput
 from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
+from sekring.http.spans import begin
+from sekring.telemetry.tracing import Tracing
 from sekring.wire import Problem
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ async def add_security_headers(message: "Message", _: "Scope") -> None:
 
 
 class Limits(ASGIMiddleware):
-    """Ends a request at its deadline with 503, and logs each."""
+    """Ends a request at its deadline with 503, traces each and logs it."""
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self, deadline_ms: int, tracing: Tracing) -> None:
         """Let a request take `deadline_ms`, its body's arrival included."""
         self._deadline_s = deadline_ms / 1000
+        self._tracing = tracing
 
     async def handle(
         self, scope: "Scope", receive: "Receive", send: "Send", next_app: "ASGIApp"
@@ -71,21 +74,23 @@ class Limits(ASGIMiddleware):
                 "The path has an empty part: an instance_id is missing.", "instance_id"
             )
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
-        try:
-            async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
-                await next_app(scope, receive, send_noting_status)
-        except TimeoutError:
-            if status == 0:
-                await _send_timeout(send_noting_status, deadline_s)
-        finally:
-            # The query may hold a token: the path alone is logged.
-            _log.debug(
-                "request",
-                method=scope.get("method"),
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+        with begin(self._tracing, scope) as span:
+            try:
+                async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
+                    await next_app(scope, receive, send_noting_status)
+            except TimeoutError:
+                if status == 0:
+                    await _send_timeout(send_noting_status, deadline_s)
+            finally:
+                span.finish(status)
+                # The query may hold a token: the path alone is logged.
+                _log.debug(
+                    "request",
+                    method=scope.get("method"),
+                    path=scope["path"],
+                    status=status,
+                    ms=round((time.perf_counter() - started) * 1000, 1),
+                )
 
 
 async def _send_timeout(send: "Send", deadline_s: float) -> None:

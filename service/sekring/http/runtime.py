@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from sekring import __version__
 from sekring.detail import Detail
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
@@ -48,6 +49,8 @@ from sekring.store.session_scripts import SessionScripts
 from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
 from sekring.webhooks.courier import Pace
@@ -95,6 +98,7 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
+        self.tracing = Tracing(Otel(os.environ, "sekring", __version__))
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
@@ -123,6 +127,7 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            roots=self.tracing.routine,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -148,6 +153,7 @@ class Runtime:
             self.policies,
             replica=self.replica,
             guard=self.guard,
+            roots=self.tracing.routine,
         )
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
@@ -233,6 +239,7 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
+        self.tracing.open()
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -261,6 +268,7 @@ class Runtime:
             await self.poster.close()
             await self._link.close()
             await self._bulk.close()
+            await asyncio.to_thread(self.tracing.close)
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file

@@ -7,6 +7,7 @@ from sekring.errors import StoreUnavailable
 from sekring.store.keys import Keyspace
 from sekring.store.session_contract import PartitionVacancies, VacanciesRequest
 from sekring.store.session_scripts import SessionScripts
+from sekring.telemetry.spans import background
 
 __all__ = ["Vacancies"]
 
@@ -49,7 +50,7 @@ class Vacancies:
         if time.monotonic() - self._read_s < _MAX_AGE_S:
             return
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read_all())
+            self._reading = background(self._read_all())
         # Who stops waiting does not end it for the others.
         await asyncio.shield(self._reading)
 

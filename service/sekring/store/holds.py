@@ -15,6 +15,7 @@ from redis.exceptions import MovedError
 from sekring.errors import StoreUnavailable
 from sekring.store.calls import Call
 from sekring.store.connection import ConnectionLost, Dialogue
+from sekring.telemetry.spans import background
 
 __all__ = ["GUARD", "Holds"]
 
@@ -89,7 +90,7 @@ class Holds:
         else:
             held.calls.append(call)
         if self._mending is None:
-            self._mending = asyncio.create_task(self._mend())
+            self._mending = background(self._mend())
 
     def take(self, slot: int) -> list[Call]:
         """End the hold of `slot` and return its calls."""

@@ -21,7 +21,9 @@ from sekring.store.lane import Lane, unreachable
 from sekring.store.library import Library
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
+from sekring.store.spans import ScriptSpan
 from sekring.store.topology import Topology
+from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
 
@@ -176,7 +178,12 @@ class RedisLink:
         else:
             self._homeless = [one for one in self._homeless if not one.done]
             self._homeless.append(call)
-        return await call.answer
+        try:
+            return await call.answer
+        finally:
+            span = current()
+            if isinstance(span, ScriptSpan) and call.lane:
+                span.node = call.lane.address
 
     def _lane_of(self, slot: int) -> Lane | None:
         self.topology.start()
