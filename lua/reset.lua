@@ -2,7 +2,7 @@
 -- reset: an operator, or a request for a QR code, closes the breaker at once and clears its counters.
 --
 -- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
---         FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--         FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --         SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --         PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --         PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -52,7 +52,8 @@ return function(KEYS, ARGV)
   if s.last_failure_ms > now - HOUR_MS then keep_cleared(request.made_epoch or now) end
   if request.made_epoch then
     -- What was counted after it stays.
-    s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. request.made_epoch + 1)
+    local later = '(' .. score_from(request.made_epoch + 1)
+    s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', later)
     s.oldest_ms = oldest_failure()
   else
     drop_failures()

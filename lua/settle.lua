@@ -2,7 +2,7 @@
 -- settle: writes down what the passing of time has changed, and forgets an instance that was silent for a day.
 --
 -- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
---         FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--         FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --         SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --         PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --         PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE

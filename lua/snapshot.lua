@@ -2,7 +2,7 @@
 -- snapshot: an instance as it stands now. Changes nothing.
 --
 -- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
---         FAILURES   zset    counted report ids by time (ms); as INSTANCE
+--         FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --         SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --         PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --         PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -40,10 +40,11 @@ return function(KEYS, ARGV)
 
   local failures = {}
   if request.with_failures and s.failures > 0 then
-    local scored = redis.call('ZRANGE', FAILURES, now - policy.window_ms + 1, '+inf', 'BYSCORE', 'WITHSCORES')
+    local first = score_from(now - policy.window_ms + 1)
+    local scored = redis.call('ZRANGE', FAILURES, first, '+inf', 'BYSCORE', 'WITHSCORES')
     for i = 2, #scored, 2 do
       local score = tonumber(scored[i])
-      failures[#failures + 1] = { at_ms = math.floor(score), kind = kind_of(score) }
+      failures[#failures + 1] = { at_ms = time_of(score), kind = kind_of(score) }
     end
   end
 

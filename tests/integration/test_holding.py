@@ -81,7 +81,7 @@ def test_a_lost_and_an_invented_report_are_found(loaded: Recording, store: redis
     keyspace = Keyspace()
     lost = min(counted_ids(store, "quiet-003"))
     store.zrem(keyspace.instance("quiet-003")[1], lost)
-    store.zadd(keyspace.instance("quiet-004")[1], {"never-sent": time.time() * 1000})
+    store.zadd(keyspace.instance("quiet-004")[1], {"never-sent": int(time.time() * 1000) * 16})
 
     found = miscount(loaded, store)
 
