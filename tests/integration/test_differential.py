@@ -20,7 +20,6 @@ from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State, Verdict
 from sekring.policy import Policy, PolicyPatch, merge
-from sekring.store.library import Library, Script
 from sekring.store.contract import (
     DisableRequest,
     Facts,
@@ -40,6 +39,7 @@ from sekring.store.contract import (
     ViewRequest,
 )
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library, Script
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.records import HOUR_MS, MINUTE_MS
 from sekring.store.redis import RedisLink

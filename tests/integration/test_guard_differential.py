@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from sekring.model import GuardState, Origin, Pacing
 from sekring.policy import Policy
-from sekring.store.library import Library
 from sekring.store.contract import (
     GuardChange,
     GuardRequest,
@@ -23,6 +22,7 @@ from sekring.store.contract import (
     TripGuardRequest,
 )
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library
 from tests.reference_guard import FleetGuard, GuardEntry
 from tests.servers import RedisServer
 

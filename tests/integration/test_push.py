@@ -160,7 +160,9 @@ PUBLISH = Script("publish", "publish")
 LIBRARY = Library(
     "publishing",
     """#!lua name=publishing
-redis.register_function('publish', function(KEYS, ARGV) return redis.call('SPUBLISH', KEYS[1], ARGV[1]) end)
+redis.register_function('publish', function(KEYS, ARGV)
+  return redis.call('SPUBLISH', KEYS[1], ARGV[1])
+end)
 """,
     {"publish": PUBLISH},
 )

@@ -23,8 +23,8 @@ from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
 from sekring.replica import Replica
-from sekring.store.library import Library
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts

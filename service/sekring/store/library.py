@@ -33,10 +33,13 @@ local script
 local function load()
 {text}
 end
-redis.register_function{{ function_name = '{function}', flags = {{{flags}}}, callback = function(KEYS, ARGV)
+local function callback(KEYS, ARGV)
   script = script or load()
   return script(KEYS, ARGV)
-end }}
+end
+redis.register_function{{
+  function_name = '{function}', callback = callback, flags = {{{flags}}},
+}}
 end
 """
 
@@ -70,8 +73,8 @@ class Library(Struct, frozen=True):
     def superfluous(self, listed: Sequence[dict[bytes, object]]) -> list[str]:
         """Return which libraries may go, of those that `FUNCTION LIST` names.
 
-        Nothing says which are still called, so all others go once there are too many: a replica that
-        misses its own loads it again.
+        Nothing says which are still called, so all others go once there are too many: a replica
+        that misses its own loads it again.
         """
         names = [cast("bytes", library[b"library_name"]).decode() for library in listed]
         others = [name for name in names if name.startswith(_PREFIX) and name != self.name]
