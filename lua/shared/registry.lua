@@ -146,12 +146,15 @@ local function shown_differs()
 end
 
 local function show()
-  local epoch = math.max(s.epoch, partition_epoch())
-  redis.call('HSET', TOTALS, 'epoch', epoch)
+  local epoch = partition_epoch()
+  if s.epoch > epoch then
+    epoch = s.epoch
+    redis.call('HSET', TOTALS, 'epoch', epoch)
+  end
   local shown = facts()
   if shown then
-    redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
-    redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS)
+    local is_new = redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
+    if is_new == 1 then redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS) end
   else
     redis.call('HDEL', VIEW, request.instance_id)
   end
