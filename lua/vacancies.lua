@@ -18,6 +18,8 @@ return function(KEYS, ARGV)
   local far = redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf')
   return cmsgpack.pack({
     sessions = redis.call('HLEN', SESSIONS),
+    -- More than those are no longer wanted: their owners have yet to hear of it, or are gone.
+    leases = redis.call('ZCARD', LEASES),
     vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + far,
   })
 end

@@ -1,4 +1,4 @@
-"""A collector of traces: receives OTLP by gRPC or HTTP and keeps what it gets, to be asked for.
+"""A collector of traces and metrics: receives OTLP by gRPC or HTTP, and keeps what it gets.
 
 `with Collector("grpc") as collector: ServiceProcess(redis.url, **collector.settings)`. It may be
 closed and opened again on its port, and told to let everybody wait.
@@ -14,11 +14,17 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 import grpc  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.servers import free_port, wait_until
@@ -65,6 +71,9 @@ class Collector:
         self.protocol = protocol
         self.port = free_port()
         self.spans: list[Received] = []
+        #: The latest state of each metric, and the attributes of who has sent it last.
+        self.metrics: dict[str, Metric] = {}
+        self.resource: Mapping[str, object] = {}
         #: Cleared: whoever sends waits.
         self.takes = threading.Event()
         self.takes.set()
@@ -101,6 +110,22 @@ class Collector:
             for scope in group.scope_spans:
                 self.spans += [_received(span, resource) for span in scope.spans]
 
+    def take_metrics(self, request: ExportMetricsServiceRequest) -> None:
+        """Keep what a request holds, in place of what came before."""
+        for group in request.resource_metrics:
+            self.resource = _plain(group.resource.attributes)
+            for scope in group.scope_metrics:
+                self.metrics |= {metric.name: metric for metric in scope.metrics}
+
+    def points(self, name: str, **attributes: object) -> list[Any]:
+        """Return the points of a metric that have these attributes (`__` stands for a dot)."""
+        metric = self.metrics.get(name)
+        if metric is None:
+            return []
+        wanted = {key.replace("__", "."): value for key, value in attributes.items()}
+        points = getattr(metric, metric.WhichOneof("data") or "gauge").data_points
+        return [point for point in points if wanted.items() <= _plain(point.attributes).items()]
+
     def open(self) -> None:
         """Listen."""
         self._server = (_Grpc if self.protocol == "grpc" else _Http)(self)
@@ -134,6 +159,9 @@ class _Grpc(trace_service_pb2_grpc.TraceServiceServicer):
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             self, self._server
         )
+        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            _GrpcMetrics(collector), self._server
+        )
         self._server.add_insecure_port(f"127.0.0.1:{collector.port}")
         self._server.start()
 
@@ -148,17 +176,33 @@ class _Grpc(trace_service_pb2_grpc.TraceServiceServicer):
         self._server.stop(grace=None).wait()
 
 
+class _GrpcMetrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def Export(  # noqa: N802 - the protocol's name
+        self, request: ExportMetricsServiceRequest, _: object
+    ) -> ExportMetricsServiceResponse:
+        self._collector.takes.wait()
+        self._collector.take_metrics(request)
+        return ExportMetricsServiceResponse()
+
+
 class _Http:
     def __init__(self, collector: Collector) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                assert self.path == "/v1/traces"
                 raw = self.rfile.read(int(self.headers["content-length"]))
                 collector.takes.wait()
-                collector.take(ExportTraceServiceRequest.FromString(raw))
-                body = ExportTraceServiceResponse().SerializeToString()
+                if self.path == "/v1/traces":
+                    collector.take(ExportTraceServiceRequest.FromString(raw))
+                    body = ExportTraceServiceResponse().SerializeToString()
+                else:
+                    assert self.path == "/v1/metrics"
+                    collector.take_metrics(ExportMetricsServiceRequest.FromString(raw))
+                    body = ExportMetricsServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
                 self.send_header("content-length", str(len(body)))

@@ -11,11 +11,10 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-import httpx
-
+from tests.polling import text_of
 from tests.servers import free_port, wait_until
 
-__all__ = ["PATIENT", "ServiceProcess"]
+__all__ = ["PATIENT", "ServiceProcess", "variable_of"]
 
 #: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
 PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
@@ -25,6 +24,11 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 #: How long a stop may take: the drain, the requests under way and the workers' own grace.
 _STOP_S = 20
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of a setting; OpenTelemetry's go by their own names."""
+    return name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
 
 
 class ServiceProcess:
@@ -38,6 +42,8 @@ class ServiceProcess:
     def __init__(self, redis_url: str | None, **settings: object) -> None:
         """Prepare a process; nothing is started yet."""
         self.port = int(str(settings.setdefault("port", free_port())))
+        #: Where this machine reaches it.
+        self.host = str(settings.get("host", "127.0.0.1"))
         settings.setdefault("drain_ms", 0)
         if redis_url is not None:
             settings["redis_url"] = redis_url
@@ -66,8 +72,7 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            variable = name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
-            environment[variable] = shown
+            environment[variable_of(name)] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],
@@ -149,7 +154,4 @@ class ServiceProcess:
         self.stop()
 
     def _answers(self, path: str) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return text_of(self.port, path, self.host) is not None

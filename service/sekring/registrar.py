@@ -45,11 +45,16 @@ class Registrar:
         if self._sender is None:
             self._sender = background(self._send_all())
 
-    async def register_now(self, instance_id: str) -> None:
-        """Return when the instance's attempt, if one waits, was registered: others follow on it."""
+    async def register_now(self, instance_id: str) -> bool:
+        """Return when the instance's attempt, if one waits, was registered; tell whether one did.
+
+        Others follow on it.
+        """
         waiting = self._waiting.pop(instance_id, None)
-        if waiting:
-            await self._send(*waiting)
+        if waiting is None:
+            return False
+        await self._send(*waiting)
+        return True
 
     async def close(self) -> None:
         """Send all that waits."""

@@ -10,6 +10,7 @@ With the sums that a sweep reads it has the fleet guard evaluated.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ _PAUSE_S = 0.5
 
 #: The same after one that found much to do: more is waiting.
 _PAUSE_BEHIND_S = 0.02
+
+#: How old the latest sums may be to be told of, in seconds: a slow Redis is not an absent one.
+_SUMS_MAX_AGE_S = 5.0
 
 #: Instances settled in one partition and sweep at most: the rest waits for the next one.
 _DUE_MAX = 100
@@ -66,6 +70,13 @@ class Sweep:
         self._reads = reads
         self._keyspace = keyspace
         self._policies = policies
+        self._sums: FleetTotals | None = None
+        self._read_s = -math.inf
+
+    @property
+    def sums(self) -> FleetTotals | None:
+        """The sums over all instances as read last; `None` if that was too long ago."""
+        return self._sums if time.monotonic() - self._read_s < _SUMS_MAX_AGE_S else None
 
     async def run(self) -> None:
         """Sweep until cancelled; an unreachable Redis is tried again."""
@@ -92,7 +103,9 @@ class Sweep:
         )
         for number, totals in enumerate(partitions):
             self._replica.compare(number, totals, seen[number], sent_s)
-        await self._guard.evaluate(FleetTotals.sum(partitions))
+        sums = FleetTotals.sum(partitions)
+        self._sums, self._read_s = sums, sent_s
+        await self._guard.evaluate(sums)
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
         if len({totals.policy_version for totals in partitions}) > 1:

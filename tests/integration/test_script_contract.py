@@ -420,3 +420,19 @@ def test_the_modules_offer_every_request_and_reply() -> None:
     offered = {*contract.__all__, *session_contract.__all__, *errand_contract.__all__}
     for request, _ in REQUESTS.values():
         assert type(request).__name__ in offered
+
+
+async def test_a_transition_is_told_by_the_call_that_made_it(scripts: Scripts) -> None:
+    told: list[Made] = []
+    scripts.on_transition(told.append)
+    asked = Origin(trace_id="a" * 32, span_id="b" * 16)
+    await scripts.trip(TripRequest(instance_id=ID, for_ms=1, origin=asked, now_ms=1_000_000))
+    # Its end is time's doing, and whoever comes first makes it.
+    await scripts.settle(SettleRequest(instance_id=ID, now_ms=2_000_000))
+    await scripts.settle(SettleRequest(instance_id=ID, now_ms=3_000_000))
+
+    trip, end = told
+    assert (trip.action, trip.before, trip.after) == ("force_open", "closed", "forced_open")
+    assert (end.before, end.after) == ("forced_open", "closed")
+    # Both were brought about by the same request.
+    assert trip.trace == end.trace == f"{asked.trace_id}-{asked.span_id}"

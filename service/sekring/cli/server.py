@@ -9,7 +9,6 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,16 +17,20 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 
+from sekring import __version__
 from sekring.binding import check_binding
+from sekring.draining import announce_drain, is_draining, prepare_drain
 from sekring.errors import SettingsError, StoreUnavailable
 from sekring.gateway.settings import GatewaySettings
-from sekring.http.runtime import DRAIN_FILE, claim_keyspace
 from sekring.settings import Settings, load
+from sekring.store.claim import claim_keyspace
 from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
+from sekring.telemetry.environment import Otel
 from sekring.telemetry.logs import configure_logging
+from sekring.telemetry.siblings import prepare_siblings
 from sekring.tokens import TokenBook
 
 __all__ = ["serve"]
@@ -52,6 +55,7 @@ def serve(options: Mapping[str, object]) -> int:
     configure_logging(settings.log_level, settings.log_format)
     for warning in loaded.warnings:
         _log.warning(warning)
+    Otel(os.environ, "sekring", __version__).check()
     has_tokens = bool(TokenBook.load(settings.tokens_file, settings.tokens))
     if insecure := check_binding(settings, has_tokens=has_tokens):
         _log.warning(insecure)
@@ -60,7 +64,9 @@ def serve(options: Mapping[str, object]) -> int:
         settings = msgspec.structs.replace(settings, redis_url=redis_url)
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
-        os.environ[DRAIN_FILE] = f"{folder}/draining"
+        prepare_drain(folder)
+        if settings.workers > 1:
+            prepare_siblings(folder)
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(
@@ -109,10 +115,9 @@ class _Server(Granian):  # type: ignore[misc, valid-type]
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Stop; after SIGTERM only when the drain is over, or at a second signal."""
-        drain_file = Path(os.environ[DRAIN_FILE])
-        draining = drain_file.exists()
+        draining = is_draining()
         # In every case: it is how server processes learn that streams are to end.
-        drain_file.touch()
+        announce_drain()
         if args[:1] != (signal.SIGTERM,) or self.drain_s == 0 or draining:
             super().signal_handler_interrupt(*args, **kwargs)
             return

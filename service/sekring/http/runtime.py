@@ -5,24 +5,24 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import structlog
 
 from sekring import __version__
 from sekring.detail import Detail
+from sekring.draining import is_draining
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
+from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
-from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
+from sekring.sessions.census import Census
 from sekring.sessions.claims import Claims
 from sekring.sessions.errands import Errands
 from sekring.sessions.gateways import Gateways
@@ -35,13 +35,14 @@ from sekring.sessions.sealing import Seal
 from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
-from sekring.store.contract import ClaimRequest, KeyspaceClaim
+from sekring.store.claim import claim_keyspace
+from sekring.store.contract import KeyspaceClaim, Made
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
 from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
-from sekring.store.reads import Reads
+from sekring.store.reads import FLEET, Reads
 from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -50,6 +51,11 @@ from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
 from sekring.telemetry.environment import Otel
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.process import process_families
+from sekring.telemetry.push import Push
+from sekring.telemetry.siblings import Siblings, siblings_folder
 from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
@@ -58,10 +64,7 @@ from sekring.webhooks.definitions import Webhooks
 from sekring.webhooks.delivery import Delivery
 from sekring.webhooks.post import Poster
 
-__all__ = ["DRAIN_FILE", "Runtime", "claim_keyspace"]
-
-#: Environment variable with the path of a file that appears when the service is about to stop.
-DRAIN_FILE = "SEKRING_DRAIN_FILE"
+__all__ = ["Runtime"]
 
 #: How often a server process looks whether its supervisor is still there, in seconds.
 _SUPERVISOR_PAUSE_S = 0.2
@@ -98,17 +101,16 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self.tracing = Tracing(Otel(os.environ, "sekring", __version__))
+        self._wire_telemetry()
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        self.scripts = Scripts(self._link, self.keyspace, self._bulk)
+        durations = self.instruments.call_duration
+        self.scripts = Scripts(self._link, self.keyspace, self._bulk, durations)
+        self.scripts.on_transition(self._count)
         self.reads = Reads(self._bulk, self.keyspace)
-        alone = RedisUrl.parse(settings.redis_url).kind == "single"
-        self._confirm_replicas = (
-            int(not alone) if settings.confirm_replicas is None else settings.confirm_replicas
-        )
+        self._confirm_replicas = settings.replicas_to_confirm
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
@@ -128,6 +130,7 @@ class Runtime:
             changed=self.feed.wake,
             rung=self.bells.ring,
             roots=self.tracing.routine,
+            instruments=self.instruments,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -163,13 +166,32 @@ class Runtime:
             retry_ms=settings.webhook_retry_ms,
             retry_max_ms=settings.webhook_retry_max_ms,
         )
-        self.delivery = Delivery(hooks, self.feed, self.poster, pace, settings.port)
+        self.delivery = Delivery(
+            hooks,
+            self.feed,
+            self.poster,
+            pace,
+            port=settings.port,
+            attempts=self.instruments.deliveries,
+        )
         self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
+    def _wire_telemetry(self) -> None:
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
+        self.meters = Meters()
+        self.siblings = Siblings(
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+        )
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
+        self.instruments = Instruments(self.meters)
+        self.observer = Observer(self.tracing, self.instruments.request_duration)
+
     def _wire_sessions(self) -> None:
-        scripts = SessionScripts(self._link, self.keyspace, self._bulk)
+        durations = self.instruments.call_duration
+        scripts = SessionScripts(self._link, self.keyspace, self._bulk, durations)
         vacancies = Vacancies(scripts, self.keyspace)
         ttl_ms = self.settings.lease_ttl_ms
         self.gateways = Gateways(scripts, ttl_ms)
@@ -190,7 +212,7 @@ class Runtime:
             confirm=self._confirm_partition,
         )
         postbox = Postbox(self._bulk, self.keyspace)
-        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk)
+        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk, durations)
         seal = Seal(self.settings.seal_key)
         self.errands = Errands(errand_scripts, postbox, self.bells, seal)
         self.qr_codes = QrCodes(errand_scripts, postbox, seal)
@@ -212,7 +234,9 @@ class Runtime:
             errands=self.errands,
             qr_codes=self.qr_codes,
             bells=self.bells,
+            waits=self.instruments.qr_wait,
         )
+        self.census = Census(vacancies, self.gateways)
         self.breaker.on_reset(self.retries.note)
 
     def claimed(self) -> KeyspaceClaim:
@@ -231,15 +255,21 @@ class Runtime:
         return self.claimed().secret
 
     @property
+    def lost_nodes(self) -> int:
+        """How many nodes of Redis are taken to be lost."""
+        return len(self._link.lost | self._bulk.lost)
+
+    @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
-        drain_file = os.environ.get(DRAIN_FILE)
-        return drain_file is not None and Path(drain_file).exists()
+        return is_draining()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
-        self.tracing.open()
+        exports = self._otel.exports("traces") or self._otel.exports("metrics")
+        resource = self._otel.resource() if exports else None
+        self.tracing.open(resource)
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -255,7 +285,8 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            yield
+            async with self.siblings.running(), self._metrics_push.running(resource):
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -269,6 +300,11 @@ class Runtime:
             await self._link.close()
             await self._bulk.close()
             await asyncio.to_thread(self.tracing.close)
+
+    def _count(self, made: Made) -> None:
+        """Count a transition of a breaker: other entries of the audit trail change no state."""
+        if made.instance_id != FLEET and made.before != made.after:
+            self.instruments.transitions[made.before, made.after, made.cause] += 1
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
@@ -293,7 +329,7 @@ class Runtime:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
         self.replay.open()
-        await asyncio.gather(self.sweep.run(), self.delivery.run())
+        await asyncio.gather(self.sweep.run(), self.delivery.run(), self.census.run())
 
     @property
     def keyspace_id(self) -> str | None:
@@ -322,21 +358,3 @@ async def _end_with(supervisor: BaseProcess, finish: Callable[[], Awaitable[None
     _log.error("the supervisor is gone: stopping", pid=supervisor.pid)
     await finish()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def claim_keyspace(scripts: Scripts, partitions: int) -> KeyspaceClaim:
-    """Fix the partition count in Redis at the first use; later, verify it.
-
-    Raises:
-        KeyspaceMismatch: the keyspace was made with another count.
-        StoreUnavailable: Redis does not answer.
-    """
-    claim = await scripts.claim_keyspace(
-        ClaimRequest(partitions=partitions, secret=secrets.token_urlsafe(32))
-    )
-    if claim.partitions != partitions:
-        raise KeyspaceMismatch(
-            f"This Redis holds a keyspace of {claim.partitions} partitions, and SEKRING_PARTITIONS "
-            f"is {partitions}: set it to {claim.partitions}, or use another SEKRING_KEY_PREFIX."
-        )
-    return claim

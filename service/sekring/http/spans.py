@@ -11,7 +11,7 @@ from sekring.telemetry.tracing import Tracing
 if TYPE_CHECKING:
     from litestar.types import Scope
 
-__all__ = ["ServerSpan", "begin", "tell"]
+__all__ = ["ItemSpan", "ServerSpan", "begin", "continued", "tell"]
 
 _SERVER_ERRORS: Final = 500
 
@@ -90,7 +90,7 @@ def begin(tracing: Tracing, scope: "Scope") -> ServerSpan:
 
 
 class ItemSpan(_Told):
-    """One report of a batch, in the trace of whoever has sent it; links the batch's request."""
+    """One element of a batch, in the trace that it names; linked to the batch's request."""
 
     __slots__ = ()
 
@@ -105,10 +105,12 @@ def continued(
     """Go on with an item's own trace, if it names one; otherwise with the batch's."""
     batch = current()
     parent = parse_traceparent(traceparent)
-    if parent is None or batch is None or not batch.trace.recording:
+    # Also where nothing is recorded: the audit trail names the trace.
+    if parent is None:
         return contextlib.nullcontext()
     span = ItemSpan("report", tracing.begin(parent), parent.span_id, remote=True)
-    span.link(batch.trace.id, batch.id)
+    if batch:
+        span.link(batch.trace.id, batch.id)
     return span
 
 

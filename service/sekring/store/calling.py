@@ -1,16 +1,19 @@
 """How scripts are run: what the classes with one typed wrapper per script have in common."""
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
+from sekring.errors import StoreUnavailable
 from sekring.store.contract import Made, Request
 from sekring.store.keys import Keyspace
 from sekring.store.library import Library, Script
 from sekring.store.spans import ScriptSpan
+from sekring.telemetry.histogram import Histogram
 
 __all__ = ["Script", "ScriptCalls", "ScriptRunner"]
 
@@ -42,13 +45,18 @@ class ScriptCalls:
     """Calls scripts by their names; every call is one atomic step in Redis."""
 
     def __init__(
-        self, runner: ScriptRunner, keyspace: Keyspace, bulk: ScriptRunner | None = None
+        self,
+        runner: ScriptRunner,
+        keyspace: Keyspace,
+        bulk: ScriptRunner | None = None,
+        durations: Histogram | None = None,
     ) -> None:
         """Read the scripts' texts; nothing is sent yet.
 
         `bulk` runs what comes in large numbers (sweeps, listings, totals), so that a gateway's
-        permit does not queue behind it.
+        permit does not queue behind it. `durations` takes how long each call took.
         """
+        self._durations = durations
         self._runner = runner
         self._bulk = bulk or runner
         self._keyspace = keyspace
@@ -101,11 +109,21 @@ class ScriptCalls:
         runner: ScriptRunner,
         span: ScriptSpan | None,
     ) -> object:
-        raw = await runner.run(self._scripts[name], keys, self._encoder.encode(request))
-        if isinstance(raw, bytes) and _TRANSITIONS in raw:
-            for made in msgspec.msgpack.decode(raw, type=_Transitions).transitions:
-                if span:
-                    span.note(made)
-                for callback in self._told:
-                    callback(made)
+        began_s = time.perf_counter()
+        error_type = ""
+        try:
+            raw = await runner.run(self._scripts[name], keys, self._encoder.encode(request))
+            if isinstance(raw, bytes) and _TRANSITIONS in raw:
+                for made in msgspec.msgpack.decode(raw, type=_Transitions).transitions:
+                    if span:
+                        span.note(made)
+                    for callback in self._told:
+                        callback(made)
+        except StoreUnavailable as error:
+            error_type = type(error).__name__
+            raise
+        finally:
+            if self._durations is not None:
+                labels = ("redis", "FCALL", name, error_type)
+                self._durations.record(time.perf_counter() - began_s, labels, span)
         return raw

@@ -157,10 +157,10 @@ def _key_of(call: Call) -> str | bytes | int:
 
 
 def _absent(key: str | bytes | int) -> tuple[str, str]:
-    """Return two names of the slot of `key` that no key has."""
+    """Return two names of the slot of `key` that no key has, with its prefix: others are denied."""
     name = key.decode() if isinstance(key, bytes) else str(key)
-    tag = name[name.find("{") + 1 :].partition("}")[0] if "{" in name else name
-    return f"{{{tag}}}:absent:1", f"{{{tag}}}:absent:2"
+    place = name[: name.index("}") + 1] if "{" in name else f"{name}:{{{name}}}"
+    return f"{place}:absent:1", f"{place}:absent:2"
 
 
 def _refusal(held: _Held) -> StoreUnavailable:

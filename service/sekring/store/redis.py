@@ -110,6 +110,12 @@ class RedisLink:
         lane = self._lanes.get(address)
         return lane is None or (lane.lost is None and lane.holds.words(slot) is None)
 
+    @property
+    def lost(self) -> frozenset[str]:
+        """The nodes that are taken to be lost, and why none is known, if that is so."""
+        nodes = {str(address) for address, lane in self._lanes.items() if lane.lost}
+        return frozenset(nodes or ({self.topology.lost} if self.topology.lost else ()))
+
     def on_availability(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `available` may have changed for some keys."""
         self._callbacks.append(callback)

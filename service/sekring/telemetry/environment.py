@@ -25,6 +25,9 @@ Protocol = Literal["grpc", "http/protobuf"]
 #: The part of the traces that begin here, and of which no other rule has them kept, in the default.
 _RATIO: Final = 0.01
 
+#: How often metrics are pushed, in the default.
+_METRIC_INTERVAL_MS: Final = 60_000
+
 _PROTOCOLS: Final = ("grpc", "http/protobuf")
 
 
@@ -39,6 +42,17 @@ class Otel(Struct, frozen=True):
         # The environment holds tokens.
         return f"{type(self).__name__}({self.name!r})"
 
+    def check(self) -> None:
+        """Return if every variable has a value that it takes.
+
+        Raises:
+            SettingsError: one has not; names it.
+        """
+        if not self.disabled:
+            self.protocol("traces")
+            self.protocol("metrics")
+            _ = self.ratio, self.metric_interval_s
+
     @property
     def disabled(self) -> bool:
         """Whether nothing at all is to be recorded or sent (`OTEL_SDK_DISABLED`)."""
@@ -51,7 +65,8 @@ class Otel(Struct, frozen=True):
 
     def exports(self, signal: Signal) -> bool:
         """Tell whether a signal is sent somewhere: only where an endpoint is named."""
-        return not self.disabled and self.endpoint(signal) is not None
+        wanted = self.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() != "none"
+        return wanted and not self.disabled and self.endpoint(signal) is not None
 
     def endpoint(self, signal: Signal) -> str | None:
         """Return where a signal goes, as written; `None` where nothing is said."""
@@ -87,6 +102,24 @@ class Otel(Struct, frozen=True):
                 f"OTEL_TRACES_SAMPLER_ARG: got {said!r}, takes a number from 0 to 1."
             )
         return ratio
+
+    @property
+    def metric_interval_s(self) -> float:
+        """From one push of metrics to the next, in seconds (`OTEL_METRIC_EXPORT_INTERVAL`, ms).
+
+        Raises:
+            SettingsError: it is not a positive number.
+        """
+        said = self.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _METRIC_INTERVAL_MS
+        try:
+            interval_ms = float(said)
+        except ValueError:
+            interval_ms = math.nan
+        if not 0 < interval_ms < math.inf:
+            raise SettingsError(
+                f"OTEL_METRIC_EXPORT_INTERVAL: got {said!r}, takes a number of milliseconds."
+            )
+        return interval_ms / 1000
 
     @property
     def resource_attributes(self) -> dict[str, str]:

@@ -5,12 +5,11 @@ processor's queue (`OTEL_BSP_MAX_QUEUE_SIZE`) is dropped, and one line in the lo
 arrives, another that it does so again.
 """
 
-import logging
+import os
 import threading
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -18,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
+from sekring.telemetry.chatter import Chatter, Outage
 from sekring.telemetry.environment import Otel
 from sekring.telemetry.spans import Span
 
@@ -32,11 +32,6 @@ _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
-#: What the exporters would write at every batch.
-_CHATTER: Final = "opentelemetry"
-
-_log = structlog.get_logger(__name__)
-
 
 class Export:
     """The way to the collector; takes lean spans (`sekring.telemetry.spans.Sink`)."""
@@ -45,9 +40,9 @@ class Export:
         """Begin; starts a thread, sends nothing yet."""
         self._resource = resource
         self._scope = InstrumentationScope("sekring", otel.version)
-        self._chatter = _Chatter()
-        exporter = _OneLine(_exporter(otel), otel.endpoint("traces") or "", self._chatter)
-        self._processor = BatchSpanProcessor(exporter)
+        self._chatter = Chatter()
+        outage = Outage("traces", otel.endpoint("traces") or "", self._chatter)
+        self._processor = BatchSpanProcessor(_OneLine(_exporter(otel), outage))
 
     def __call__(self, span: Span) -> None:
         """Queue a span that has ended."""
@@ -96,6 +91,8 @@ class Export:
 def _exporter(otel: Otel) -> SpanExporter:
     """Return the exporter of the protocol; gRPC takes a second to import and is for who uses it."""
     if otel.protocol("traces") == "grpc":
+        # Else its C core writes lines of its own between ours, at each restart of the collector.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc  # noqa: PLC0415
 
         return grpc.OTLPSpanExporter()
@@ -104,45 +101,16 @@ def _exporter(otel: Otel) -> SpanExporter:
     return http.OTLPSpanExporter()
 
 
-class _Chatter(logging.Handler):
-    """Keeps the libraries' own lines out of the log, and the last of them for ours."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
-        self._logger = logging.getLogger(_CHATTER)
-        self._logger.addHandler(self)
-        self._logger.propagate = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
-
-    def remove(self) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = True
-
-
 class _OneLine(SpanExporter):
     """An exporter that says once that it cannot, and once that it can again."""
 
-    def __init__(self, exporter: SpanExporter, endpoint: str, chatter: _Chatter) -> None:
+    def __init__(self, exporter: SpanExporter, outage: Outage) -> None:
         self._exporter = exporter
-        self._endpoint = endpoint
-        self._chatter = chatter
-        self._failing = False
+        self._outage = outage
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
-        failed = result is not SpanExportResult.SUCCESS
-        if failed and not self._failing:
-            _log.warning(
-                "no traces arrive at the collector",
-                endpoint=self._endpoint,
-                error=self._chatter.last,
-            )
-        elif self._failing and not failed:
-            _log.info("traces arrive at the collector again", endpoint=self._endpoint)
-        self._failing = failed
+        self._outage.note(arrived=result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:

@@ -129,9 +129,11 @@ class Trace:
 
     def ended(self, span: "Span") -> None:
         """Take a span that has ended."""
-        if self.kept and self._sink:
+        if self._sink is None:
+            return
+        if self.kept:
             self._sink(span)
-        elif self._sink and len(self._ended) < _REMEMBERED_MAX:
+        elif len(self._ended) < _REMEMBERED_MAX:
             self._ended.append(span)
 
 
@@ -207,15 +209,23 @@ class Span:
         self.end_ns = time.time_ns()
         self.trace.ended(self)
 
+    def enter(self) -> None:
+        """Make it the current one."""
+        self._token = _CURRENT.set(self)
+
+    def leave(self) -> None:
+        """Make the one before the current one again; without `end` nothing is told of this one."""
+        if self._token is not None:
+            _CURRENT.reset(self._token)
+
     # A span is its own context manager: the one of `contextlib` costs a microsecond more.
 
     def __enter__(self) -> Self:
-        self._token = _CURRENT.set(self)
+        self.enter()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self._token is not None:
-            _CURRENT.reset(self._token)
+        self.leave()
         if isinstance(error, Exception) and self.error is None:
             self.fail(type(error).__name__)
         self.end()

@@ -37,11 +37,10 @@ class Tracing:
         Raises:
             SettingsError: a variable has a value that it does not take.
         """
+        otel.check()
         self._otel = otel
-        self._bound = round(otel.ratio * (_SAMPLED_BY + 1))
+        self._bound = 0 if otel.disabled else round(otel.ratio * (_SAMPLED_BY + 1))
         self._export: Export | None = None
-        if otel.exports("traces"):
-            otel.protocol("traces")
 
     def open(self, resource: "Resource | None" = None) -> None:
         """Begin to export, if the environment names an endpoint; `resource` says who does."""
