@@ -26,6 +26,7 @@ import msgspec
 import redis
 from msgspec import Struct
 
+from loadtest.redis_cost import a_failure
 from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
@@ -34,7 +35,7 @@ from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.taxonomy import Effect, Kind
+from sekring.taxonomy import Kind
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
@@ -97,17 +98,7 @@ async def _report(scripts: Scripts, instance_id: str, *, fails: bool) -> None:
         await scripts.report(connected)
         return
     for number in range(_FAILURES):
-        await scripts.report(
-            ReportRequest(
-                instance_id=instance_id,
-                id=f"1a209b1d76f-{number:08}",
-                outcome="failure",
-                effect=Effect.COUNT,
-                kind=_KINDS[number % len(_KINDS)],
-                detail="websocket: close 1006 (abnormal closure)",
-                gateway="gateway-2",
-            )
-        )
+        await scripts.report(a_failure(instance_id, number, _KINDS[number % len(_KINDS)]))
 
 
 async def _settle_in(server: RedisServer, models: list[str]) -> None:
