@@ -1,10 +1,8 @@
 -- One instance: its keys, its record as it was, and what is recorded of it.
 -- All of it is of the call at work: `begin` takes up the next one.
 
--- Its keys, and those of its partition. A call brings the first; the others are named after it (see
--- sekring/store/keys.py) and in the same slot: to read all sixteen from each call takes half as long as to count.
-local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY
-local POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW, BUILDS, RECORDS, MINUTES
+local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
+  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW
 
 local HOUR_MS = 3600000
 local DAY_MS = 24 * HOUR_MS
@@ -61,34 +59,10 @@ local function write(...)
   if writing then return redis.call(...) end
 end
 
-local PARTITION_KEYS = { 'policies', 'totals', 'index', 'due', 'events', 'view', 'builds', 'records', 'minutes' }
-local partitions = {} -- the keys of each, by its tag
-
-local function keys_of_partition(tag)
-  local keys = partitions[tag]
-  if not keys then
-    keys = {}
-    for i, name in ipairs(PARTITION_KEYS) do keys[i] = tag .. name end
-    partitions[tag] = keys
-  end
-  return keys
-end
-
-local function find_keys(KEYS)
-  INSTANCE = KEYS[1]
-  local tag = string.match(INSTANCE, '^.-}:')
-  FAILURES = tag .. 'failures:' .. request.instance_id
-  SEEN = tag .. 'seen:' .. request.instance_id
-  PROBES = tag .. 'probes:' .. request.instance_id
-  PROVING = tag .. 'proving:' .. request.instance_id
-  REPORTERS = tag .. 'reporters:' .. request.instance_id
-  HISTORY = tag .. 'history:' .. request.instance_id
-  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW, BUILDS, RECORDS, MINUTES = unpack(keys_of_partition(tag), 1, 9)
-end
-
 local function begin(KEYS, ARGV, writes)
   receive(ARGV)
-  find_keys(KEYS)
+  INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
+    POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW = unpack(KEYS, 1, 13)
   writing = writes
   kept = redis.call('GET', INSTANCE)
   s = setmetatable(kept and cmsgpack.unpack(kept) or {}, OTHERWISE_FRESH)

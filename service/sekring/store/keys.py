@@ -115,15 +115,8 @@ class Keyspace(Struct, frozen=True):
         """Return the partition that holds the instance: CRC-32 of its id, modulo the count."""
         return zlib.crc32(instance_id.encode()) % self.partitions
 
-    def record(self, instance_id: str) -> str:
-        """Return the string with an instance's record."""
-        return f"{self._tag(self.partition_of(instance_id))}:instance:{instance_id}"
-
     def instance(self, instance_id: str) -> list[str]:
-        """Return all keys of an instance, and those of its partition that go with it.
-
-        A script is given the first, which is `record`, and names the others after it.
-        """
+        """Return KEYS 1-13 of every script that works on one instance."""
         tag = self._tag(self.partition_of(instance_id))
         return [
             f"{tag}:instance:{instance_id}",
@@ -139,9 +132,6 @@ class Keyspace(Struct, frozen=True):
             f"{tag}:due",
             f"{tag}:events",
             f"{tag}:view",
-            f"{tag}:builds",
-            f"{tag}:records",
-            f"{tag}:minutes",
         ]
 
     def history(self, instance_id: str) -> str:

@@ -54,15 +54,18 @@ class Scripts(ScriptCalls):
 
     async def permit(self, request: PermitRequest) -> Admission:
         """Ask for an attempt."""
-        return await self._on_instance("permit", request.instance_id, request, Admission)
+        keys = self._keyspace.instance(request.instance_id)
+        partition = self._keyspace.partition_of(request.instance_id)
+        keys.append(self._keyspace.builds(partition))
+        return await self._run("permit", keys, request, Admission)
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        return await self._on_instance("report", request.instance_id, request, Verdict)
+        return await self._on_record("report", request.instance_id, request, Verdict)
 
     async def reset(self, request: ResetRequest) -> ResetDone:
         """Close the breaker and clear its counters."""
-        return await self._on_instance("reset", request.instance_id, request, ResetDone)
+        return await self._on_record("reset", request.instance_id, request, ResetDone)
 
     async def trip(self, request: TripRequest) -> Forced:
         """Force the breaker open."""
@@ -79,17 +82,17 @@ class Scripts(ScriptCalls):
     async def settle(self, request: SettleRequest) -> None:
         """Write down what the passing of time has changed for one instance."""
         await self._flag(
-            "settle", [self._keyspace.record(request.instance_id)], request, self._bulk
+            "settle", self._keyspace.instance(request.instance_id), request, self._bulk
         )
 
     async def snapshot(self, request: SnapshotRequest) -> Reading:
         """Read one instance; nothing is written."""
-        keys = [self._keyspace.record(request.instance_id)]
+        keys = self._keyspace.instance(request.instance_id)
         return await self._run("snapshot", keys, request, Reading, self._bulk)
 
     async def set_override(self, request: OverrideRequest) -> bool:
         """Replace an instance's own policy; false if its version has moved on."""
-        keys = [self._keyspace.record(request.instance_id)]
+        keys = self._keyspace.instance(request.instance_id)
         return await self._flag("set_override", keys, request)
 
     async def set_policy(self, partition: int, request: PolicyRequest) -> bool:
@@ -212,4 +215,16 @@ class Scripts(ScriptCalls):
     async def _on_instance(
         self, name: str, instance_id: str, request: Request, reply: type[Reply]
     ) -> Reply:
-        return await self._run(name, [self._keyspace.record(instance_id)], request, reply)
+        return await self._run(name, self._keyspace.instance(instance_id), request, reply)
+
+    async def _on_record(
+        self, name: str, instance_id: str, request: Request, reply: type[Reply]
+    ) -> Reply:
+        """Do as `_on_instance` with a script that also keeps the record of failures."""
+        partition = self._keyspace.partition_of(instance_id)
+        keys = [
+            *self._keyspace.instance(instance_id),
+            self._keyspace.records(partition),
+            self._keyspace.minutes(partition),
+        ]
+        return await self._run(name, keys, request, reply)
