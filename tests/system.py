@@ -125,6 +125,7 @@ def system_in(folder: Path, scenario: str) -> Iterator[System]:
             prometheus=stack.enter_context(prometheus_on(folder, targets)),
             collector=collector,
             http=stack.enter_context(http),
-            environment={variable_of(n): str(v) for n, v in {"redis_url": cluster.url, **settings}.items()},
+            environment={"SEKRING_REDIS_URL": cluster.url}
+            | {variable_of(name): str(value) for name, value in settings.items()},
             connections=folder / "connections.jsonl",
         )
