@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -148,6 +149,11 @@ class Balancer:
 
     def _answers(self) -> bool:
         return self.status("/metrics") is not None
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often it has answered with each status, -1 where with none, by its log."""
+        return Counter(map(int, re.findall(r"(?m)^[\d.]+ \S+ \S+ (-?\d+) ", self.log_text())))
 
     def log_text(self) -> str:
         """Return what it has logged."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
 from sekring.tokens import NewToken, Role
 from tests.balancing import ADDRESSES, DRAIN_MS, Balancer, balanced
@@ -21,7 +20,7 @@ from tests.otlp import Collector
 from tests.prometheus import Prometheus, prometheus_on
 from tests.resetting import OPERATOR, inline
 from tests.servers import free_port
-from tests.serving import PATIENT, ServiceProcess, variable_of
+from tests.serving import PATIENT, ServiceProcess, entries_of, variable_of
 
 __all__ = ["System", "system_in"]
 
@@ -69,10 +68,9 @@ class System:
 
     def replicas_said(self, event: str) -> list[dict[str, Any]]:
         """Return the entries of that event in the replicas' logs."""
-        lines = (line for replica in self.replicas for line in replica.log_text().splitlines())
-        # What ends a process badly is no JSON, and no entry.
-        entries = (msgspec.json.decode(line) for line in lines if line.startswith("{"))
-        return [entry for entry in entries if entry["event"] == event]
+        return [
+            entry for replica in self.replicas for entry in entries_of(event, replica.log_text())
+        ]
 
 
 @contextlib.contextmanager

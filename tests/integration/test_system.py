@@ -309,6 +309,7 @@ def test_a_rolling_restart_fails_no_request_and_loses_nothing(system: System) ->
         assert not miscount(recording, client)
     assert len(follower.streams) > 1, "no stream was resumed"
     assert Counter(follower.trips) == Counter(tripped), "each once, whichever stream told it"
+    assert set(system.balancer.statuses) == {200}, "what the gateways sent as well"
     assert system.gateways_said("the service does not answer") == []
     assert courses(read(system.connections)) == connections, "no session was disconnected"
 
