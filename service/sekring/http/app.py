@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with runtime.running():
+        async with runtime.telemetry.running(), runtime.running():
             beating = asyncio.create_task(pulse.run())
             try:
                 yield

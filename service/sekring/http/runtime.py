@@ -11,52 +11,28 @@ from multiprocessing.process import BaseProcess
 
 import structlog
 
-from sekring import __version__
-from sekring.detail import Detail
 from sekring.draining import is_draining
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
-from sekring.http.observer import Observer
+from sekring.http.sessionwork import SessionWork
+from sekring.http.telemetry import Telemetry
 from sekring.policies import Policies
 from sekring.preview import Preview
 from sekring.sessions.bells import Bells
-from sekring.sessions.census import Census
-from sekring.sessions.claims import Claims
-from sekring.sessions.errands import Errands
-from sekring.sessions.gateways import Gateways
-from sekring.sessions.leases import Leases
-from sekring.sessions.linking import Linking
-from sekring.sessions.messaging import Messaging
-from sekring.sessions.qr import QrCodes
-from sekring.sessions.retries import Retries
-from sekring.sessions.sealing import Seal
-from sekring.sessions.vacancies import Vacancies
-from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
 from sekring.store.claim import claim_keyspace
-from sekring.store.contract import KeyspaceClaim, Made
-from sekring.store.errand_scripts import ErrandScripts
+from sekring.store.contract import KeyspaceClaim
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
-from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
-from sekring.store.reads import FLEET, Reads
+from sekring.store.reads import Reads
 from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.store.session_scripts import SessionScripts
-from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
-from sekring.telemetry.environment import Otel
-from sekring.telemetry.instruments import Instruments
-from sekring.telemetry.meters import Meters
-from sekring.telemetry.process import process_families
-from sekring.telemetry.push import Push
-from sekring.telemetry.siblings import Siblings, siblings_folder
-from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
 from sekring.webhooks.courier import Pace
@@ -101,14 +77,17 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
-        self._wire_telemetry()
+        self.telemetry = Telemetry(os.environ)
+        self.tracing, self.meters = self.telemetry.tracing, self.telemetry.meters
+        self.instruments, self.observer = self.telemetry.instruments, self.telemetry.observer
+        self.siblings = self.telemetry.siblings
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         durations = self.instruments.call_duration
         self.scripts = Scripts(self._link, self.keyspace, self._bulk, durations)
-        self.scripts.on_transition(self._count)
+        self.scripts.on_transition(self.telemetry.note_transition)
         self.reads = Reads(self._bulk, self.keyspace)
         self._confirm_replicas = settings.replicas_to_confirm
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
@@ -174,70 +153,31 @@ class Runtime:
             port=settings.port,
             attempts=self.instruments.deliveries,
         )
-        self._wire_sessions()
+        sessions = SessionWork(
+            (self._link, self._bulk, self.keyspace),
+            self.breaker,
+            self.policies,
+            settings=settings,
+            confirm=self._confirm_partition,
+            changed=self.feed.wake,
+            bells=self.bells,
+            instruments=self.instruments,
+        )
+        self._take(sessions)
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
-    def _wire_telemetry(self) -> None:
-        self._otel = Otel(os.environ, "sekring", __version__)
-        self.tracing = Tracing(self._otel)
-        self.meters = Meters()
-        self.siblings = Siblings(
-            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+    def _take(self, sessions: SessionWork) -> None:
+        self.gateways, self.claims, self.leases = (
+            sessions.gateways,
+            sessions.claims,
+            sessions.leases,
         )
-        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
-        self.instruments = Instruments(self.meters)
-        self.observer = Observer(self.tracing, self.instruments.request_duration)
-
-    def _wire_sessions(self) -> None:
-        durations = self.instruments.call_duration
-        scripts = SessionScripts(self._link, self.keyspace, self._bulk, durations)
-        vacancies = Vacancies(scripts, self.keyspace)
-        ttl_ms = self.settings.lease_ttl_ms
-        self.gateways = Gateways(scripts, ttl_ms)
-        self.claims = Claims(
-            scripts,
-            self.gateways,
-            vacancies,
-            ttl_ms=ttl_ms,
-            confirm=self._confirm_partition,
-            changed=self.feed.wake,
-        )
-        self.leases = Leases(
-            scripts,
-            self.keyspace,
-            self.gateways,
-            vacancies,
-            ttl_ms=ttl_ms,
-            confirm=self._confirm_partition,
-        )
-        postbox = Postbox(self._bulk, self.keyspace)
-        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk, durations)
-        seal = Seal(self.settings.seal_key)
-        self.errands = Errands(errand_scripts, postbox, self.bells, seal)
-        self.qr_codes = QrCodes(errand_scripts, postbox, seal)
-        self.retries = Retries(self.errands, postbox, self.keyspace)
-        self.wishes = Wishes(
-            scripts,
-            SessionReads(scripts, self._bulk, self.keyspace),
-            self.keyspace,
-            vacancies,
-            confirm=self._confirm_partition,
-            changed=self.feed.wake,
-        )
-        self.detail = Detail(self.breaker, self.policies, self.wishes)
-        self.messaging = Messaging(self.wishes, self.errands)
-        self.linking = Linking(
-            self.breaker,
-            wishes=self.wishes,
-            gateways=self.gateways,
-            errands=self.errands,
-            qr_codes=self.qr_codes,
-            bells=self.bells,
-            waits=self.instruments.qr_wait,
-        )
-        self.census = Census(vacancies, self.gateways)
-        self.breaker.on_reset(self.retries.note)
+        self.errands, self.qr_codes = sessions.errands, sessions.qr_codes
+        self.wishes, self.detail = sessions.wishes, sessions.detail
+        self.messaging, self.linking = sessions.messaging, sessions.linking
+        self.census = sessions.census
+        self._retries = sessions.retries
 
     def claimed(self) -> KeyspaceClaim:
         """Return the claim on the keyspace, without which nothing is decided.
@@ -267,9 +207,6 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
-        exports = self._otel.exports("traces") or self._otel.exports("metrics")
-        resource = self._otel.resource() if exports else None
-        self.tracing.open(resource)
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -277,7 +214,7 @@ class Runtime:
             for task in (
                 self._keep(),
                 self._push.run(),
-                self.retries.run(),
+                self._retries.run(),
                 self.feed.run(),
                 self._finish_when_draining(),
             )
@@ -285,8 +222,7 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            async with self.siblings.running(), self._metrics_push.running(resource):
-                yield
+            yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -299,12 +235,6 @@ class Runtime:
             await self.poster.close()
             await self._link.close()
             await self._bulk.close()
-            await asyncio.to_thread(self.tracing.close)
-
-    def _count(self, made: Made) -> None:
-        """Count a transition of a breaker: other entries of the audit trail change no state."""
-        if made.instance_id != FLEET and made.before != made.after:
-            self.instruments.transitions[made.before, made.after, made.cause] += 1
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
