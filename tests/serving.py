@@ -1,17 +1,17 @@
 """`sekring serve` as users start it: its own process on a free port, on a Redis of the test."""
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import weakref
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
-
-import httpx
 
 from tests.servers import free_port, wait_until
 
@@ -148,7 +148,12 @@ class ServiceProcess:
         self.stop()
 
     def _answers(self, path: str) -> bool:
+        # Not httpx: each call of it reads the machine's certificates, and this one polls.
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2).status_code == 200
-        except httpx.HTTPError:
+            connection.request("GET", path)
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
