@@ -12,8 +12,6 @@ Last it counts what Redis is asked for by one and by many who look, while instan
 
 import argparse
 import asyncio
-import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import httpx
 
+from loadtest.footprint import group_s
 from loadtest.listing import fill
 from tests.population import Population
 from tests.recording import Latency
@@ -53,17 +52,6 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 _FAILURE = {"outcome": "failure", "kind": "websocket"}
-
-
-def _cpu_s(group: int) -> float:
-    """Return the processor time, in seconds, of all processes of a group (Linux)."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            fields = stat.read_text().rpartition(") ")[2].split()
-            if int(fields[2]) == group:
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_lagging(http: httpx.Client) -> bool:
@@ -162,9 +150,9 @@ def main() -> int:
             # The sweep has yet to credit all who have just connected.
             wait_until(lambda: not _is_lagging(http), "the fleet to settle", seconds=600)
             for name, query in FILTERS.items():
-                before_s = _cpu_s(service.pid)
+                before_s = group_s(service.pid)
                 _print(name, _times_ms(http, query))
-                spent_ms = (_cpu_s(service.pid) - before_s) * 1000 / _PAGES
+                spent_ms = (group_s(service.pid) - before_s) * 1000 / _PAGES
                 print(f"{'':34}{spent_ms:8.1f} ms of the service's processor")
             asyncio.run(_live(service, server))
     return 0

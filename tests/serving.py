@@ -66,7 +66,8 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            environment[f"SEKRING_{name.upper()}"] = shown
+            variable = name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
+            environment[variable] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],
