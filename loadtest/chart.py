@@ -19,6 +19,7 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292
 .ground { fill: #ffffff }
 .grid { stroke: #d0d7de; stroke-width: 1 }
 .axis { stroke: #8c959f; stroke-width: 1 }
+.label { paint-order: stroke; stroke: #ffffff; stroke-width: 6px }
 .outage { fill: #8c959f; opacity: .16 }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round }
 @media (prefers-color-scheme: dark) {
@@ -27,6 +28,7 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292
   .ground { fill: #0d1117 }
   .grid { stroke: #2a313a }
   .axis { stroke: #6e7681 }
+  .label { stroke: #0d1117 }
 }
 """
 
@@ -77,7 +79,6 @@ def bars(
             f'<text x="{_BARS_AT - 10}" y="{y + 19}" text-anchor="end">{escape(bar.name)}</text>'
             f'<rect x="{_BARS_AT}" y="{y + 5}" width="{max(1.0, x(bar.value) - _BARS_AT):.1f}"'
             f' height="{_ROW - 10}" rx="2" fill="{COLOURS[bar.colour]}"/>'
-            f'<text x="{x(bar.value) + 8:.1f}" y="{y + 19}">{escape(bar.text)}</text>'
         )
     bottom = _TOP + _ROW * len(rows)
     parts.append(f'<line class="axis" x1="{_BARS_AT}" x2="{_BARS_AT}" y1="{_TOP}" y2="{bottom}"/>')
@@ -88,6 +89,12 @@ def bars(
             f'<text class="note" x="{x(mark):.1f}" y="{bottom + 24}" text-anchor="middle">'
             f"{escape(mark_name)}</text>"
         )
+    # Over the line, each on ground of its own.
+    parts += [
+        f'<text class="label" x="{x(bar.value) + 8:.1f}" y="{_TOP + _ROW * number + 19}">'
+        f"{escape(bar.text)}</text>"
+        for number, bar in enumerate(rows)
+    ]
     return _closed(parts)
 
 
