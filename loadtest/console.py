@@ -2,7 +2,7 @@
 
     python -m loadtest.console --known 100000 --open 5000
 
-makes the fleet by the real scripts (which takes minutes), starts one replica and asks for the page
+makes the fleet (`loadtest.clones`), starts one replica and asks for the page
 with every filter, one request at a time on a keep-alive connection: the times are a client's, from
 the request to the whole page; below them stands the processor time that the service spent, which
 says more on a machine with other work. Then it looks at one page over `/fleet/live`, trips
@@ -21,9 +21,8 @@ from pathlib import Path
 
 import httpx
 
+from loadtest.clones import Clones
 from loadtest.footprint import group_s
-from loadtest.listing import fill
-from tests.population import Population
 from tests.recording import Latency
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
@@ -140,9 +139,9 @@ def main() -> int:
     parser.add_argument("--known", type=int, default=100_000, help="instances in all")
     parser.add_argument("--open", type=int, default=5_000, help="of them open")
     options = parser.parse_args()
-    population = Population(options.known, failing=2 * options.open, tripped=options.open)
+    fleet = Clones(options.known, failing=2 * options.open, opened=options.open)
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-        asyncio.run(fill(server, population))
+        fleet.settle_in(server)
         with (
             ServiceProcess(server.url, redis_timeout_ms=5_000) as service,
             httpx.Client(base_url=service.url) as http,
