@@ -211,9 +211,8 @@ def check(service: Served) -> None:
     Raises:
         LoadFailed: one is another.
     """
-    headers = {"Authorization": f"Bearer {service.token}"}
     failure = {"outcome": "failure", "kind": "websocket"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=service.url, headers=service.headers, timeout=20) as client:
         asked = client.post("/v1/instances/62810000000000/attempts", json={}).json()
         of_closed = client.post("/v1/instances/check/attempts", json={}).json()
         verdict = client.post("/v1/instances/check/outcomes", json=failure).json()

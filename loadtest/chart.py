@@ -149,7 +149,7 @@ def _panel(
     ]
     places = [(across(x), y(value)) for x, value in panel.points]
     path = " ".join(f"{x:.1f},{height:.1f}" for x, height in places)
-    colour = COLOURS[number % len(COLOURS)]
+    colour = COLOURS[(number + 1) % len(COLOURS)]
     parts.append(f'<polyline class="curve" stroke="{colour}" points="{path}"/>')
     if len(places) <= 12:
         parts += [f'<circle cx="{x:.1f}" cy="{h:.1f}" r="3.5" fill="{colour}"/>' for x, h in places]

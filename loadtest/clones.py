@@ -83,8 +83,8 @@ class Clones(Struct, frozen=True):
         Raises:
             ValueError: it counts something else.
         """
-        headers = {"Authorization": f"Bearer {service.token}"}
-        found = httpx.get(f"{service.url}/health", headers=headers, timeout=60).json()["data"]
+        found = httpx.get(f"{service.url}/health", headers=service.headers, timeout=60)
+        data = found.raise_for_status().json()["data"]
         wanted = {
             "total_instances": self.known,
             "active_connections": self.known - self.failing,
@@ -92,8 +92,8 @@ class Clones(Struct, frozen=True):
             "total_recent_failures": _THRESHOLD * self.opened
             + _FAILURES * (self.failing - self.opened),
         }
-        if found | wanted != found:
-            raise ValueError(f"of {self} the service says {found}")
+        if data | wanted != data:
+            raise ValueError(f"of {self} the service says {data}")
 
 
 class _Model(Struct, frozen=True):

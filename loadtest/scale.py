@@ -126,8 +126,7 @@ def _measure(server: RedisServer, fleet: Clones, cores: Cores) -> Size:
         ready_s = time.perf_counter() - began_s
         fleet.check(service)
         footprint.wait_until_calm(service.spent_s)
-        headers = {"Authorization": f"Bearer {service.token}"}
-        with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
+        with httpx.Client(base_url=service.url, headers=service.headers, timeout=60) as client:
             service_s, redis_s = service.spent_s(), footprint.process_s(pid)
             healths = _times_ms(_HEALTHS, lambda: client.get("/health").raise_for_status())
             service_s, redis_s = service.spent_s() - service_s, footprint.process_s(pid) - redis_s

@@ -70,6 +70,15 @@ class Served(Struct, frozen=True):
         """Return the processor time that it has used, in seconds."""
         return footprint.group_s(self.group)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request must have."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def connect(self, patience_s: float) -> http.client.HTTPConnection:
+        """Return a connection that is made when it is used first."""
+        return http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=patience_s)
+
 
 class Collector:
     """Takes what is exported by OTLP over HTTP, and looks at none of it: `exports` counts."""
@@ -196,10 +205,10 @@ async def scripts_on(server: RedisServer) -> AsyncIterator[Scripts]:
     await link.close()
 
 
-async def set_policy(server: RedisServer, policy: PolicyPatch) -> None:
+async def set_policy(server: RedisServer, policy: PolicyPatch, partitions: int = 64) -> None:
     """Set the fleet's policy."""
     link = RedisLink(server.url, timeout_ms=60_000)
-    keyspace = Keyspace()
+    keyspace = Keyspace(partitions=partitions)
     scripts, reads = Scripts(link, keyspace), Reads(link, keyspace)
     await Policies(scripts, reads, keyspace).change_fleet(policy, Origin())
     await link.close()
