@@ -37,7 +37,7 @@ from loadtest.stage import Collector, Served
 from loadtest.targets import plot, table, worse
 from tests.servers import RedisServer
 
-__all__ = ["Bench", "main", "measure"]
+__all__ = ["Bench", "main", "measure", "run"]
 
 _RESULTS = Path(__file__).parent / "results"
 
@@ -192,6 +192,9 @@ class _Round:
             before_s, count = footprint.process_s(pid), max(2_000, int(rate * self._seconds))
             rate = self._benchmark(server, call, count)
             redis_us = (footprint.process_s(pid) - before_s) * 1e6 / count
+            with server.client() as client:
+                if client.dbsize() < count:
+                    raise wrk.LoadFailed("redis-benchmark has not named an instance each time")
             self.costs["redis_benchmark"] = Cost(rate, 0, redis_us)
 
     def _benchmark(self, server: RedisServer, call: commands.Call, count: int) -> float:
@@ -200,7 +203,6 @@ class _Round:
             call.words,
             last=call.last,
             count=count,
-            keyspace=10**12,
             core=self._cores.server,
         )
 
@@ -307,22 +309,33 @@ def main(words: Sequence[str] | None = None) -> int:
         help="compare with bench.json in that folder, write nothing, exit 1 if a ratio got worse",
     )
     chosen = parser.parse_args(words)
-    command = f"python -m loadtest.bench --rounds {chosen.rounds} --seconds {chosen.seconds:g}"
     file = chosen.results / "bench.json"
     try:
-        stored = msgspec.json.decode(file.read_bytes(), type=Bench) if chosen.check else None
-        found = measure(chosen.rounds, chosen.seconds, command)
-    except (OSError, wrk.LoadFailed) as error:
+        if not chosen.check:
+            print(table(run(chosen.rounds, chosen.seconds, chosen.results).ratios))
+            return 0
+        stored = msgspec.json.decode(file.read_bytes(), type=Bench)
+        found = measure(chosen.rounds, chosen.seconds)
+    except (OSError, msgspec.MsgspecError, wrk.LoadFailed) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{shown(found)}\n\n{table(found.ratios)}")
-    if stored is None:
-        write(found, chosen.results)
-        print(f"written to {file} and bench.svg")
-        return 0
     lines = worse(stored.ratios, found.ratios)
     print("\n".join(["got worse:", *lines] if lines else [f"nothing is worse than in {file}"]))
     return int(bool(lines))
+
+
+def run(rounds: int, seconds: float, folder: Path) -> Bench:
+    """Measure, print what each load came to, write figures and plot."""
+    found = measure(
+        rounds, seconds, f"python -m loadtest.bench --rounds {rounds} --seconds {seconds:g}"
+    )
+    print(shown(found))
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
+    (folder / "bench.json").write_bytes(encoded + b"\n")
+    (folder / "bench.svg").write_text(plot(found.ratios, found.command))
+    return found
 
 
 def shown(found: Bench) -> str:
@@ -343,14 +356,6 @@ def shown(found: Bench) -> str:
         for name, ratio in found.server_cpu.items()
     ]
     return "\n".join(lines)
-
-
-def write(found: Bench, folder: Path) -> None:
-    """Write the figures and the plot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    (folder / "bench.json").write_bytes(encoded + b"\n")
-    (folder / "bench.svg").write_text(plot(found.ratios, found.command))
 
 
 if __name__ == "__main__":

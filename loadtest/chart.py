@@ -39,7 +39,7 @@ _TOP, _ROW, _FOOT = 86, 30, 44
 _BARS_AT, _BEHIND = 400, 130
 
 #: Of lines.
-_LEFT, _RIGHT, _PANEL, _GAP = 92, 24, 150, 46
+_LEFT, _RIGHT, _GAP = 92, 24, 28
 
 
 class Bar(Struct, frozen=True):
@@ -98,13 +98,22 @@ def bars(
     return _closed(parts)
 
 
-def lines(panels: Sequence[Line], *, title: str, note: str, axis: str, log: bool = False) -> str:
+def lines(
+    panels: Sequence[Line],
+    *,
+    title: str,
+    note: str,
+    axis: str,
+    log: bool = False,
+    panel_height: int = 132,
+) -> str:
     """Draw panels under each other; the axis below is theirs, with `log` by powers."""
     every = [x for panel in panels for x, _ in panel.points]
     scale: Mapping[float, float] = {x: math.log10(x) if log else x for x in every}
     first, last = min(scale.values()), max(scale.values())
     width = _WIDTH - _LEFT - _RIGHT
-    height = _TOP + (_PANEL + _GAP) * len(panels) + _FOOT
+    each = panel_height + 18 + _GAP
+    height = _TOP + each * len(panels) + _FOOT
 
     def across(x: float) -> float:
         return _LEFT + width * (scale[x] - first) / ((last - first) or 1)
@@ -112,10 +121,10 @@ def lines(panels: Sequence[Line], *, title: str, note: str, axis: str, log: bool
     parts = _head(title, note, height)
     bottom = _TOP
     for number, panel in enumerate(panels):
-        top = _TOP + 18 + (_PANEL + _GAP) * number
-        bottom = top + _PANEL - 18
+        top = _TOP + 18 + each * number
+        bottom = top + panel_height
         parts += _panel(panel, number, top, bottom, across)
-    for x in sorted(set(every)) if log else _ticks(first, last):
+    for x in sorted(set(every)) if log else [tick for tick in _ticks(first, last) if tick <= last]:
         at = across(x) if log else _LEFT + width * (x - first) / ((last - first) or 1)
         parts.append(
             f'<text class="tick" x="{at:.1f}" y="{bottom + 19}" text-anchor="middle">{x:,g}</text>'
@@ -133,7 +142,7 @@ def _panel(
     values = [y for _, y in panel.points]
     low, high = (0.0 if panel.zero else min(values)), max(values)
     if high <= low:
-        low, high = low - 1, low + 1
+        high = low + 1
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 

@@ -191,7 +191,7 @@ def _plot(found: Soak) -> str:
         for name, course in found.courses.items()
     ]
     title = f"{found.calls:,} calls, trips, resets and event streams"
-    return lines(panels, title=title, note=found.command, axis="seconds")
+    return lines(panels, title=title, note=found.command, axis="seconds", panel_height=66)
 
 
 if __name__ == "__main__":

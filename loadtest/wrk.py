@@ -96,13 +96,12 @@ def redis_benchmark(
     *,
     last: bytes,
     count: int,
-    keyspace: int,
     core: int | None,
 ) -> float:
     """Send a command so often, 16 in a pipeline; return how many a second were answered.
 
-    The command's `last` word may hold anything. Every `__rand_int__` becomes 12 digits below
-    `keyspace`, each another; but none after a NUL byte, which a command must hence not have.
+    The command's `last` word may hold anything. Every `__rand_int__` becomes 12 digits, each
+    another below 2^31; but none after a NUL byte, which a command must hence not have.
 
     Raises:
         LoadFailed: redis-benchmark is missing or failed, or Redis answered with an error.
@@ -111,7 +110,7 @@ def redis_benchmark(
         raise ValueError("redis-benchmark fills in nothing after a NUL byte")
     command: list[str | bytes] = [
         program("redis-benchmark"), "-p", str(port), "-P", "16", "-n", str(count),
-        "-r", str(keyspace), "-e", "--csv", "-x", *words,
+        "-r", str(2**31 - 1), "-e", "--csv", "-x", *words,
     ]  # fmt: skip
     with on_core(core):
         ran = subprocess.run(command, input=last, capture_output=True, check=False)
