@@ -4,9 +4,9 @@
     python -m loadtest bench scale
     python -m loadtest --quick --results /somewhere/else
 
-runs the parts that are named, or all but the long ones, and prints the table. A part that fails does
-not keep the others from running. Each writes its figures to `loadtest/results/`, and the table is
-written there too, with a plot. Measure on a machine that has nothing else to do.
+runs the parts that are named, or all but the long ones, and prints the table. A part that fails
+does not keep the others from running. Each writes its figures to `loadtest/results/`, and the table
+is written there too, with a plot. Measure on a machine that has nothing else to do.
 """
 
 import argparse

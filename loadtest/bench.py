@@ -37,7 +37,7 @@ from loadtest.stage import Collector, Served
 from loadtest.targets import plot, table, worse
 from tests.servers import RedisServer
 
-__all__ = ["Bench", "main", "measure", "run"]
+__all__ = ["Bench", "check", "main", "measure", "run"]
 
 _RESULTS = Path(__file__).parent / "results"
 
@@ -113,7 +113,7 @@ class _Round:
             asyncio.run(stage.set_policy(server, stage.LASTING))
             asyncio.run(stage.trip(server, [f"62810{number:09}" for number in range(_OPEN)]))
             with stage.service(server.url, cores, self._collector) as service:
-                check(service)
+                see_answers(service)
                 self._idle(service)
                 for kind in ("permit_open", "permit_closed", "report"):
                     # Each beside the route that does nothing, within seconds.
@@ -207,7 +207,7 @@ class _Round:
         )
 
 
-def check(service: Served) -> None:
+def see_answers(service: Served) -> None:
     """Ask once for what is measured: the answers are those that are meant.
 
     Raises:
@@ -320,8 +320,13 @@ def main(words: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{shown(found)}\n\n{table(found.ratios)}")
+    return check(stored, found)
+
+
+def check(stored: Bench, found: Bench) -> int:
+    """Say what got worse than it was; 1 if anything did."""
     lines = worse(stored.ratios, found.ratios)
-    print("\n".join(["got worse:", *lines] if lines else [f"nothing is worse than in {file}"]))
+    print("\n".join(["got worse:", *lines] if lines else ["nothing is worse than it was"]))
     return int(bool(lines))
 
 
