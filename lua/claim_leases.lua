@@ -12,7 +12,7 @@
 --         id        names the claim: said again, it is answered the same
 --         limit     sessions at most
 --         ttl_ms    how long the leases last
---         origin    {actor, reason, source, trace_id}
+--         origin    {actor, reason, source, trace_id, span_id}
 --         now_ms    tests only
 -- Returns msgpack: the fields of ClaimedLeases (sekring/store/session_contract.py)
 

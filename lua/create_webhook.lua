@@ -9,7 +9,7 @@
 --         definition   JSON
 --         limit        webhooks at most
 --         places       where its delivery begins: by partition, `ms-seq ordinal`
---         origin       {actor, reason, source, trace_id}
+--         origin       {actor, reason, source, trace_id, span_id}
 --         now_ms       tests only
 -- Returns 1 if it is stored, else 0
 

@@ -7,7 +7,7 @@
 --       4 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 -- ARGV  1 request, msgpack:
 --         id
---         origin   {actor, reason, source, trace_id}
+--         origin   {actor, reason, source, trace_id, span_id}
 --         now_ms   tests only
 -- Returns 1 if there was one, else 0
 

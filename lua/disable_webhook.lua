@@ -9,7 +9,7 @@
 --         id
 --         token        the caller's fencing token: an outdated one changes nothing
 --         definition   JSON
---         origin       {actor, reason, source, trace_id}
+--         origin       {actor, reason, source, trace_id, span_id}
 --         now_ms       tests only
 -- Returns 1 if it was stored, else 0
 

@@ -8,7 +8,7 @@
 --       5 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
 -- ARGV  1 request, msgpack:
 --         instance_id
---         origin   {actor, reason, source, trace_id}
+--         origin   {actor, reason, source, trace_id, span_id}
 --         now_ms   tests only
 -- Returns 1 if it was wanted, else 0
 

@@ -12,7 +12,8 @@
 --         failing    instances that fail now (see FleetTotals)
 --         connected  instances that are connected now
 --         now_ms     tests only
--- Returns msgpack: the fields of GuardChange (sekring/store/contract.py)
+-- Returns msgpack: the fields of GuardChange (sekring/store/contract.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 -- include: request audit policy guard
 

@@ -20,9 +20,10 @@
 --         cause       failures, probe_failed, or the kind of a failure that opens by itself
 --         for_ms      what is left of the cooldown; without it, until a person acts
 --         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
---         origin      {actor, reason, source, trace_id}
+--         origin      {actor, reason, source, trace_id, span_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of Forced (sekring/requests.py)
+-- Returns msgpack: the fields of Forced (sekring/requests.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -46,6 +47,6 @@ if may_open and s.epoch <= request.epoch then
   open(action, request.cause, until_ms, now)
 end
 save()
-return cmsgpack.pack({
+return reply({
   instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
 })

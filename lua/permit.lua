@@ -23,9 +23,10 @@
 --         age_ms   how long ago that was
 --         sent_ms  when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random   0 to 1, for the jitter
---         origin   {actor, reason, source, trace_id}
+--         origin   {actor, reason, source, trace_id, span_id}
 --         now_ms   tests only
--- Returns msgpack: the fields of Admission (sekring/model.py)
+-- Returns msgpack: the fields of Admission (sekring/model.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -62,7 +63,7 @@ local function answer(permitted, more)
   more.failures = s.failures
   more.backoff_ms = more.backoff_ms or 0
   save()
-  return cmsgpack.pack(more)
+  return reply(more)
 end
 
 settle()

@@ -10,7 +10,7 @@
 --         kind     client_outdated or bad_user_agent; without it the build is permitted again
 --         for_ms   how long it is refused
 --         first    whether this is the first partition to take it: there it is recorded
---         origin   {actor, reason, source, trace_id}
+--         origin   {actor, reason, source, trace_id, span_id}
 --         now_ms   tests only
 -- Returns 1 if this changed anything, else 0
 

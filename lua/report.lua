@@ -30,9 +30,10 @@
 --         gateway      who reports, for the quorum of distinct reporters
 --         sent_ms      when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random       0 to 1, for the jitter
---         origin       {actor, reason, source, trace_id}
+--         origin       {actor, reason, source, trace_id, span_id}
 --         now_ms       tests only
--- Returns msgpack: the fields of Verdict (sekring/model.py)
+-- Returns msgpack: the fields of Verdict (sekring/model.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry records
@@ -54,7 +55,7 @@ local function answer(why, tripped)
   else
     retry_after_ms = backoff_ms()
   end
-  return cmsgpack.pack({
+  return reply({
     instance_id = request.instance_id,
     counted = why == 'counted',
     why = why,
@@ -111,6 +112,7 @@ end
 local function succeed()
   if s.terminal ~= '' then lift_terminal() end
   if s.state == 'half_open' then
+    blame()
     local attempt_id = request.attempt_id or next_slot(PROBES) or request.id
     redis.call('ZREM', PROBES, attempt_id)
     if redis.call('ZCOUNT', PROVING, '(' .. now, '+inf') < policy.probes then

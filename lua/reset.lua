@@ -21,9 +21,10 @@
 --         only_state  reset only if the breaker is in this state
 --         force       lift a ban as well
 --         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
---         origin      {actor, reason, source, trace_id}
+--         origin      {actor, reason, source, trace_id, span_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of ResetDone (sekring/requests.py)
+-- Returns msgpack: the fields of ResetDone (sekring/requests.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry records
@@ -34,7 +35,7 @@ local known = s.registered_ms > 0
 
 local function answer(done, banned)
   save()
-  return cmsgpack.pack({
+  return reply({
     instance_id = request.instance_id, known = known, was = was, state = s.state, epoch = s.epoch,
     done = done, banned = banned or false, ban_remaining_ms = math.max(0, s.ban_until_ms - now),
   })

@@ -18,9 +18,10 @@
 --         instance_id
 --         policy    JSON {version, patch}; without it the override is removed
 --         version   the version that it replaces (0: none); another one there changes nothing
---         origin    {actor, reason, source, trace_id}
+--         origin    {actor, reason, source, trace_id, span_id}
 --         now_ms    tests only
--- Returns 1, or 0 if another version was there
+-- Returns 1, or 0 if another version was there; or, msgpack, the transitions that it has made
+--         (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -40,4 +41,4 @@ record('policy', s.state, now)
 s.due_ms = 0 -- another window moves what is due
 announce(TOTALS, VIEW, {})
 save()
-return 1
+return reply()

@@ -10,7 +10,7 @@
 --         policy      JSON {version, patch}
 --         version     its version
 --         first       whether this is the first partition to take it: there it is recorded
---         origin      {actor, reason, source, trace_id}
+--         origin      {actor, reason, source, trace_id, span_id}
 --         now_ms      tests only
 -- Returns 1 if it was stored, else 0
 

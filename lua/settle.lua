@@ -17,7 +17,7 @@
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         now_ms   tests only
--- Returns 1
+-- Returns 1; or, msgpack, the transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -25,4 +25,4 @@ local writing = true
 settle()
 s.due_ms = 0 -- whoever made it due, it is not any more
 save()
-return 1
+return reply()

@@ -18,9 +18,10 @@
 --         instance_id
 --         for_ms      how long; without it, until a reset
 --         made_epoch  said again, since Redis may have lost it: the epoch that it brought about then
---         origin      {actor, reason, source, trace_id}
+--         origin      {actor, reason, source, trace_id, span_id}
 --         now_ms      tests only
--- Returns msgpack: the fields of Forced (sekring/requests.py)
+-- Returns msgpack: the fields of Forced (sekring/requests.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 local writing = true
 -- include: request audit announce policy instance machine registry
@@ -41,6 +42,6 @@ if not is_outdated() then
   record('force_open', was, now)
 end
 save()
-return cmsgpack.pack({
+return reply({
   instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
 })

@@ -7,9 +7,10 @@
 --       4 HISTORY    stream  the guard's last 100 transitions; 7 days after the last
 -- ARGV  1 request, msgpack:
 --         for_ms     how long; without it, until a reset
---         origin     {actor, reason, source, trace_id}
+--         origin     {actor, reason, source, trace_id, span_id}
 --         now_ms     tests only
--- Returns msgpack: the fields of GuardChange (sekring/store/contract.py)
+-- Returns msgpack: the fields of GuardChange (sekring/store/contract.py), and the
+--         transitions that it has made (Made, sekring/store/contract.py)
 
 -- include: request audit policy guard
 

@@ -13,6 +13,8 @@ local SESSIONS, LEASES = KEYS[1], KEYS[2]
 local now = server_ms()
 return cmsgpack.pack({
   sessions = redis.call('HLEN', SESSIONS),
+  -- More than those are no longer wanted: their owners have yet to hear of it, or are gone.
+  leases = redis.call('ZCARD', LEASES),
   -- Those whose end is impossibly far away want a look as well: a claim shortens them.
   vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf'),
 })

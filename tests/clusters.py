@@ -7,7 +7,7 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
-from tests.servers import RedisServer, free_port, wait_until
+from tests.servers import SERVICE_LOGIN, RedisServer, free_port, wait_until
 
 __all__ = ["Cluster", "ClusterNode"]
 
@@ -54,7 +54,9 @@ class Cluster:
     def url(self) -> str:
         """URL that names three of the nodes, a replica among them."""
         named = (self.nodes[0], self.nodes[4], self.nodes[2])
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in named)
+        return f"redis+cluster://{SERVICE_LOGIN}" + ",".join(
+            f"127.0.0.1:{node.port}" for node in named
+        )
 
     def primary_of(self, key: str) -> ClusterNode:
         """Return the node that has the key's slot, as most others see it."""

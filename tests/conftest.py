@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -67,6 +68,7 @@ def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
         client.script_flush()
     yield redis_process
     check_keys(redis_process)
+    check_rights(redis_process)
     # Services of other files find no keyspace there that was made with other settings.
     with redis_process.client() as client:
         client.flushall()
@@ -101,6 +103,18 @@ def sentinels(sentinel_processes: Sentinels) -> Sentinels:
 
 
 @pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' own checker; without it the test is skipped, except in CI."""
+    found = shutil.which("promtool")
+    if found is None:
+        message = "promtool is missing (Debian: apt-get install prometheus)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
 def needs_postgres() -> None:
     """PostgreSQL's programs; without them the test is skipped, except in CI."""
     if postgres_folder() is None:
@@ -128,8 +142,8 @@ def check_keys(server: RedisServer) -> None:
     kinds = {kind.name: kind for kind in KEY_KINDS}
     with server.client() as client:
         for key in client.scan_iter(count=1000):
-            parts = key.decode().split(":")
-            name = parts[1] if parts[1] == "keyspace" else parts[2]
+            prefixed, _, tagged = key.decode().rpartition("}:")
+            name = tagged.partition(":")[0] if prefixed else tagged.rpartition(":")[2]
             assert name in kinds, f"{key!r} is no key of ours"
             kind = kinds[name]
             assert client.type(key).decode() == kind.type, f"{key!r} has another type"
@@ -138,6 +152,14 @@ def check_keys(server: RedisServer) -> None:
                 assert ttl == -1, f"{key!r} expires, which would be wrong: {kind.why}"
             else:
                 assert 0 < ttl <= kind.longest_ms, f"{key!r} lives for {ttl} ms"
+
+
+def check_rights(server: RedisServer) -> None:
+    """The service was refused nothing, also where it could do without."""
+    with server.client() as client:
+        refused = [entry for entry in client.acl_log() if entry["username"] == "sekring"]
+        client.acl_log_reset()
+    assert not refused, f"deploy/redis/users.acl does not let the service do this: {refused}"
 
 
 @pytest.fixture

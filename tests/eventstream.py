@@ -4,14 +4,21 @@ import contextlib
 import json
 import threading
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import httpx
 
 from tests.servers import wait_until
-from tests.serving import ServiceProcess
 
 __all__ = ["EventReader", "ServerSent"]
+
+
+class Reachable(Protocol):
+    """A replica, or what stands before several."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
 
 
 class ServerSent(NamedTuple):
@@ -26,7 +33,7 @@ class EventReader:
     """Reads a stream in a thread; `with EventReader(service) as reader: …`."""
 
     def __init__(
-        self, service: ServiceProcess, last_id: str | None = None, **query: str | list[str]
+        self, service: Reachable, last_id: str | None = None, **query: str | list[str]
     ) -> None:
         """Prepare to read, resumed at `last_id`, with the filters in `query`."""
         self.service = service

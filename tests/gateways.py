@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from tests.servers import wait_until
+from tests.serving import variable_of
 
 __all__ = ["GatewayProcess", "phases", "sessions", "wish"]
 
@@ -70,7 +71,7 @@ class GatewayProcess:
         assert self._process is None, "the gateway runs already"
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         for name, value in self._settings.items():
-            environment[f"SEKRING_{name.upper()}"] = str(value)
+            environment[variable_of(name)] = str(value)
         started = self.log_text().count("gateway started")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

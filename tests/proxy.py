@@ -26,6 +26,8 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
+from tests.servers import SERVICE_LOGIN
+
 __all__ = ["Proxy"]
 
 #: Which of a connection's two ways loses what is sent on it.
@@ -203,7 +205,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """URL of the server's database 0, by way of the proxy."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{SERVICE_LOGIN}127.0.0.1:{self.port}/0"
 
     @property
     def connections(self) -> int:

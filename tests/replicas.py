@@ -38,7 +38,7 @@ class Replica(ServiceProcess):
         """Prepare a process; nothing is started yet."""
         super().__init__(redis_url, **settings)
         # One for all requests: each new one would read the machine's certificates.
-        url = f"http://127.0.0.1:{self.port}"
+        url = f"http://{self.host}:{self.port}"
         self._client = httpx.Client(base_url=url, timeout=_PATIENCE_S)
         weakref.finalize(self, self._client.close)
 

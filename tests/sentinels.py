@@ -6,7 +6,7 @@ from typing import Self
 
 import redis
 
-from tests.servers import RedisServer, redis_binary, wait_until
+from tests.servers import PASSWORD, SERVICE_LOGIN, RedisServer, acl_file, redis_binary, wait_until
 
 __all__ = ["Sentinels"]
 
@@ -32,6 +32,11 @@ class SentinelProcess(RedisServer):
                 f"sentinel monitor {_SERVICE} 127.0.0.1 {self._master.port} 2",
                 f"sentinel down-after-milliseconds {_SERVICE} 1000",
                 f"sentinel failover-timeout {_SERVICE} 3000",
+                f"sentinel auth-user {_SERVICE} sentinel",
+                f"sentinel auth-pass {_SERVICE} {PASSWORD}",
+                "sentinel sentinel-user sentinel",
+                f"sentinel sentinel-pass {PASSWORD}",
+                f"aclfile {acl_file(self.folder, 'sentinel-users.acl')}",
             ]
             configuration.write_text("\n".join(lines) + "\n")
         return [self._binary, str(configuration), "--sentinel"]
@@ -56,7 +61,8 @@ class Sentinels:
     def url(self) -> str:
         """URL of the service."""
         named = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{named}/{_SERVICE}"
+        own = f"sentinel_username=sekring&sentinel_password={PASSWORD}"
+        return f"redis+sentinel://{SERVICE_LOGIN}{named}/{_SERVICE}?{own}"
 
     def master(self) -> RedisServer:
         """Return the server that most sentinels name."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,25 @@ from redis.retry import Retry
 
 from sekring.store.embedded import server_binary
 
-__all__ = ["Away", "RedisServer", "free_port", "redis_binary", "wait_until"]
+__all__ = [
+    "PASSWORD",
+    "SERVICE_LOGIN",
+    "Away",
+    "RedisServer",
+    "ShippedServer",
+    "acl_file",
+    "free_port",
+    "redis_binary",
+    "wait_until",
+]
+
+#: The users that are shipped, for servers and for sentinels.
+_ACL = Path(__file__).parent.parent / "deploy" / "redis"
+
+#: Every user's password, and the login of the service: what it may not do by the shipped rules, it
+#: cannot do in any test.
+PASSWORD = "a-password"
+SERVICE_LOGIN = f"sekring:{PASSWORD}@"
 
 #: How a server can be away.
 Away = Literal["killed", "stopped"]
@@ -51,8 +70,22 @@ def redis_binary() -> str:
     return str(server_binary())
 
 
+def acl_file(folder: Path, name: str = "users.acl") -> Path:
+    """Write a shipped file of users with passwords; whoever does not log in is the tests' admin."""
+    text = (_ACL / name).read_text()
+    text = re.sub(r"#@\w+@", f">{PASSWORD}", text)
+    text = text.replace("user default off", "user default on nopass ~* &* +@all")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
 class RedisServer:
-    """One server process with its own folder; `with RedisServer(folder) as server: …`."""
+    """One server process with its own folder; `with RedisServer(folder) as server: …`.
+
+    It has the users that are shipped. `url` is the service's; `client()` may do everything.
+    """
 
     def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
         """Prepare a server in `folder`; `options` are added to its command line."""
@@ -64,8 +97,8 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """URL of database 0."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """URL of database 0, with the login of the service."""
+        return f"redis://{SERVICE_LOGIN}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -82,6 +115,8 @@ class RedisServer:
         """Return its command line."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", "--loglevel", "warning"]
+        command += ["--aclfile", str(acl_file(self.folder))]
+        command += ["--masteruser", "replica", "--masterauth", PASSWORD]
         return [*command, *self._options]
 
     def client(self, patience_s: float = 10) -> "redis.Redis":
@@ -163,3 +198,35 @@ class RedisServer:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+class ShippedServer(RedisServer):
+    """A server as it is shipped: started by `deploy/redis/start.sh`, with its configuration."""
+
+    def __init__(self, folder: Path, *options: str, **environ: str) -> None:
+        """Prepare one in `folder`; `environ` is `start.sh`'s, beside the admin's password."""
+        super().__init__(folder, *options)
+        self.run_dir = folder / "run"
+        self._environ = {"ADMIN_PASSWORD": PASSWORD, "RUN_DIR": str(self.run_dir), **environ}
+
+    def command(self) -> list[str]:
+        """Return its command line."""
+        variables = [f"{name}={value}" for name, value in self._environ.items()]
+        command = ["env", *variables, str(_ACL / "start.sh"), self._binary]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [*command, *self._options]
+
+    def client(self, patience_s: float = 10) -> "redis.Redis":
+        """Return a client of the admin's."""
+        return self.client_of("admin", PASSWORD, patience_s)
+
+    def client_of(self, username: str, password: str, patience_s: float = 10) -> "redis.Redis":
+        """Return a client of some user's."""
+        return redis.Redis(
+            port=self.port,
+            username=username,
+            password=password,
+            socket_timeout=patience_s,
+            # Not another try: to redis-py a refused login is a connection that failed.
+            retry=Retry(NoBackoff(), 0),
+        )

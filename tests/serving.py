@@ -1,21 +1,20 @@
 """`sekring serve` as users start it: its own process on a free port, on a Redis of the test."""
 
 import contextlib
-import http.client
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import weakref
-from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from tests.polling import text_of
 from tests.servers import free_port, wait_until
 
-__all__ = ["PATIENT", "ServiceProcess"]
+__all__ = ["PATIENT", "ServiceProcess", "variable_of"]
 
 #: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
 PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
@@ -27,17 +26,24 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 _STOP_S = 20
 
 
+def variable_of(name: str) -> str:
+    """Return the variable of a setting; OpenTelemetry's go by their own names."""
+    return name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
+
+
 class ServiceProcess:
     """One replica; `with ServiceProcess(redis.url, workers=2) as service: httpx.get(service.url)`.
 
-    Settings go by their names (`port`, `log_level`, …). Without a Redis URL the service starts its
-    embedded server; `data_dir` should then be set. A stopped or killed one can be started again:
-    port, settings and log stay.
+    Settings go by their names (`port`, `log_level`, …), OpenTelemetry's by its own (`OTEL_…`).
+    Without a Redis URL the service starts its embedded server; `data_dir` should then be set. A
+    stopped or killed one can be started again: port, settings and log stay.
     """
 
     def __init__(self, redis_url: str | None, **settings: object) -> None:
         """Prepare a process; nothing is started yet."""
         self.port = int(str(settings.setdefault("port", free_port())))
+        #: Where this machine reaches it.
+        self.host = str(settings.get("host", "127.0.0.1"))
         settings.setdefault("drain_ms", 0)
         if redis_url is not None:
             settings["redis_url"] = redis_url
@@ -66,8 +72,7 @@ class ServiceProcess:
         environment["PYTHONFAULTHANDLER"] = "1"
         for name, value in self._settings.items():
             shown = ("off", "on")[value] if isinstance(value, bool) else str(value)
-            variable = name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
-            environment[variable] = shown
+            environment[variable_of(name)] = shown
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sekring", "serve"],
@@ -149,12 +154,4 @@ class ServiceProcess:
         self.stop()
 
     def _answers(self, path: str) -> bool:
-        # Not httpx: each call of it reads the machine's certificates, and this one polls.
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return text_of(self.port, path, self.host) is not None

@@ -84,6 +84,9 @@ local function change(name, state, rate, origin)
   local entry = audit_entry(fields, origin)
   append_event(EVENTS, entry)
   append_history(HISTORY, entry)
+  note({
+    instance_id = '*', action = name, before = before, after = state, epoch = g.epoch, cause = g.cause, trace = '',
+  })
 end
 
 local function close(name, origin)
@@ -97,7 +100,7 @@ local function close(name, origin)
 end
 
 local function answer()
-  return cmsgpack.pack({
+  return reply({
     was = stored.state,
     action = action,
     guard = {

@@ -40,10 +40,11 @@ local FRESH = {
   touched_ms = 0,        -- last use; the instance's clock never runs behind it
   registered_ms = 0,     -- when it was last entered in the partition's keys
   due_ms = 0,            -- its score in DUE
+  trace = '',            -- whose request made it what it is (`TRACE-SPAN`), while that is not closed
 }
 local TEXT = {
   state = true, cause = true, reason = true, terminal = true, last_kind = true,
-  last_detail = true, attempt = true, connection = true,
+  last_detail = true, attempt = true, connection = true, trace = true,
 }
 
 local function write(...)
@@ -67,6 +68,13 @@ local policy = policy_in_force(POLICIES, request.instance_id)
 
 -- Who acts: the caller, or the clock while `settle` runs.
 local origin = request.origin or {}
+local by_clock = false
+
+-- The span that asked, for what time makes of it later.
+local function blame()
+  local traced = origin.trace_id and origin.span_id and origin.span_id ~= ''
+  s.trace = traced and origin.trace_id .. '-' .. origin.span_id or ''
+end
 
 -- Records one transition in the partition's feed and in the instance's own history.
 local function record(action, before, at)
@@ -78,4 +86,11 @@ local function record(action, before, at)
   }, origin)
   append_event(EVENTS, entry)
   append_history(HISTORY, entry)
+  if action == 'policy' then return end
+  if not by_clock then blame() end
+  note({
+    instance_id = request.instance_id, action = action, before = before, after = s.state,
+    epoch = s.epoch, cause = s.cause, trace = s.trace,
+  })
+  if s.state == 'closed' then s.trace = '' end
 end

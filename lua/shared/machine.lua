@@ -18,8 +18,6 @@ local function score_of(at, kind)
   end
 end
 
-local by_clock = false -- whether `settle` is at work
-
 -- The highest epoch in the partition.
 local function partition_epoch()
   return tonumber(redis.call('HGET', TOTALS, 'epoch')) or 0

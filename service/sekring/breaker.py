@@ -1,8 +1,9 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import structlog
 from msgspec import Struct, structs
@@ -28,6 +29,7 @@ from sekring.store.contract import (
 )
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.instruments import Instruments
 from sekring.wire import BatchItem, OutcomeBody
 
 __all__ = ["Breaker", "Status"]
@@ -56,11 +58,16 @@ class Breaker:
         registrar: Registrar,
         degraded: Degraded,
         pledges: Pledges,
+        *,
+        instruments: Instruments,
     ) -> None:
         """Decide by `replica` or the `store`, and by `degraded` where that cannot be reached.
 
-        `pledges` sees that no failover undoes a trip or an operator's change.
+        `pledges` sees that no failover undoes a trip or an operator's change; `instruments` count
+        what is decided.
         """
+        self._count = instruments.note_admission
+        self._outcomes = instruments.outcomes
         self._scripts, self._reads = store
         self._replica = replica
         self._registrar = registrar
@@ -94,23 +101,23 @@ class Breaker:
     def refusal(self, instance_id: str) -> Admission | None:
         """Return the refusal, if this replica's view alone can tell that it would be refused."""
         seen = self._replica.admit(PermitRequest(instance_id=instance_id))
-        return None if seen is None or seen.permitted else seen
+        return None if seen is None or seen.permitted else self._count(seen, "view")
 
     async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
         name = request.instance_id
         if self._degraded.decides(name):
-            return self._degraded.permit(request)
+            return self._count(self._degraded.permit(request), "alone")
         if not strong and (admission := self._replica.admit(request)):
             if admission.permitted:
                 self._replica.begin_write(name)
                 self._registrar.register(structs.replace(request, epoch=admission.epoch))
-            return admission
+            return self._count(admission, "view")
         try:
-            async with self._writing(name):
-                self._check_together(name)
-                return await self._scripts.permit(request)
+            with self._replica.write(name):
+                await self._follow(name)
+                return self._count(await self._scripts.permit(request), "redis")
         except StoreUnavailable:
-            return self._degraded.permit(request)
+            return self._count(self._degraded.permit(request), "alone")
 
     async def register(self, item: BatchItem, origin: Origin) -> Admission:
         """Take note of an attempt that a gateway's own view has permitted.
@@ -118,12 +125,14 @@ class Breaker:
         Raises:
             InvalidInput: `item` is no attempt; names the field.
         """
-        request = attempt_request(item, origin)
+        return self._count(await self._register(attempt_request(item, origin)), "client")
+
+    async def _register(self, request: PermitRequest) -> Admission:
         name = request.instance_id
         if not self._degraded.decides(name):
             try:
-                async with self._writing(name):
-                    self._check_together(name)
+                with self._replica.write(name):
+                    await self._follow(name)
                     sent_ms = self._replica.sent_ms(name)
                     return await self._scripts.permit(structs.replace(request, sent_ms=sent_ms))
             except StoreUnavailable:
@@ -138,21 +147,22 @@ class Breaker:
         """
         request = report_request(instance_id, body, origin)
         verdict = await self._judge(request)
+        self._outcomes[str(request.kind or body.outcome), verdict.why] += 1
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
-        # The guide's debug line.
-        _log.debug(
-            "circuit breaker status",
-            instance_id=instance_id,
-            outcome=body.outcome,
-            kind=request.kind,
-            why=verdict.why,
-            failures=verdict.failures,
-            threshold=verdict.threshold,
-            retry_attempts=verdict.retry_attempts,
-            state=verdict.state,
-            tripped=verdict.tripped,
-        )
+        if _log.is_enabled_for(logging.DEBUG):  # the guide's debug line
+            _log.debug(
+                "circuit breaker status",
+                instance_id=instance_id,
+                outcome=body.outcome,
+                kind=request.kind,
+                why=verdict.why,
+                failures=verdict.failures,
+                threshold=verdict.threshold,
+                retry_attempts=verdict.retry_attempts,
+                state=verdict.state,
+                tripped=verdict.tripped,
+            )
         if verdict.tripped:
             _log.warning(
                 "circuit breaker activated",
@@ -170,8 +180,8 @@ class Breaker:
             return self._degraded.report(request)
         came_s = time.monotonic()
         try:
-            async with self._writing(name):
-                self._check_together(name)
+            with self._replica.write(name):
+                await self._follow(name)
                 sent_ms = self._replica.sent_ms(name)
                 verdict = await self._scripts.report(structs.replace(request, sent_ms=sent_ms))
                 if again := trip_again(request, verdict):
@@ -220,7 +230,8 @@ class Breaker:
             instance_id=instance_id, force=force, only_state=only_state, origin=origin
         )
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             done = await self._scripts.reset(request)
             if done.done:
                 again = structs.replace(request, only_state=None, made_epoch=done.epoch)
@@ -239,7 +250,8 @@ class Breaker:
         """Force the breaker open, for `for_ms` or until a reset."""
         request = TripRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             forced = await self._scripts.trip(request)
             await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
         return forced
@@ -248,7 +260,8 @@ class Breaker:
         """Let everything through, for `for_ms` or until a reset."""
         request = DisableRequest(instance_id=instance_id, for_ms=for_ms, origin=origin)
         began_s = time.monotonic()
-        async with self._writing(instance_id):
+        with self._replica.write(instance_id):
+            await self._registrar.register_now(instance_id)
             forced = await self._scripts.disable(request)
             await self._pledges.make(structs.replace(request, made_epoch=forced.epoch), began_s)
         return forced
@@ -257,23 +270,16 @@ class Breaker:
         """Lift the refusal of a gateway build; whether there was one."""
         return await self._scripts.refuse_build(RefuseBuildRequest(build=build, origin=origin))
 
-    def _check_together(self, instance_id: str) -> None:
-        """Raise StoreUnavailable if the attempt before has just been kept: then so is what follows.
+    async def _follow(self, instance_id: str) -> None:
+        """Let the instance's attempt be registered first, if it is yet to be.
 
-        It has waited for a whole deadline, and nobody waits for two.
+        Raises:
+            StoreUnavailable: that was kept for later: then so is what follows. It has waited for a
+                whole deadline, and nobody waits for two.
         """
-        if self._degraded.decides(instance_id):
+        waited = await self._registrar.register_now(instance_id)
+        if waited and self._degraded.decides(instance_id):
             raise StoreUnavailable("Redis has yet to learn of the attempt before.")
-
-    @contextlib.asynccontextmanager
-    async def _writing(self, instance_id: str) -> AsyncIterator[None]:
-        """Change an instance: behind its attempt, if one is yet to be registered."""
-        self._replica.begin_write(instance_id)
-        try:
-            await self._registrar.register_now(instance_id)
-            yield
-        finally:
-            self._replica.end_write(instance_id)
 
     async def _refuse_build(self, build: str, request: ReportRequest, origin: Origin) -> None:
         refusal = RefuseBuildRequest(

@@ -23,6 +23,8 @@ from sekring.store.contract import (
     ReportRequest,
 )
 from sekring.store.keys import Keyspace
+from sekring.telemetry.answers import transition
+from sekring.telemetry.spans import current
 
 __all__ = ["Degraded"]
 
@@ -156,9 +158,14 @@ class Degraded:
         return held
 
     def _settle(self, held: _Held) -> None:
-        """Offer a trip to Redis: what was counted here alone may not suffice there."""
-        instance = held.instance
+        """Tell of transitions, and offer a trip to Redis.
+
+        What was counted here alone may not suffice there.
+        """
+        instance, span = held.instance, current()
         for change in instance.history:
+            if span:
+                transition(span, instance.instance_id, change)
             if change.action in _TRIPS and instance.state is State.OPEN:
                 self._replay.keep(
                     OfferRequest(

@@ -60,6 +60,11 @@ class Guard:
         self._known: GuardState | None = None
         self._alone: LocalBucket | None = None
 
+    @property
+    def known(self) -> GuardState | None:
+        """The guard as this replica learnt of it last; `None` before the first evaluation."""
+        return self._known
+
     def is_closed_hint(self) -> bool:
         """Say whether the guard was closed when this replica learnt of it last.
 

@@ -108,8 +108,9 @@ class Origin(Struct, frozen=True):
     reason: str = ""
     #: Client address, or the part of the service that acted.
     source: str = ""
-    #: W3C trace id (32 hex digits), if the request was traced.
+    #: W3C trace id (32 hex digits), if the request was traced, and the id of its span (16).
     trace_id: str = ""
+    span_id: str = ""
 
 
 class Admission(Struct, frozen=True, kw_only=True):

@@ -4,8 +4,6 @@ import re
 import secrets
 import time
 
-from msgspec import structs
-
 from sekring.errors import InvalidInput
 from sekring.model import Origin
 from sekring.requests import PermitRequest, ReportRequest
@@ -57,21 +55,21 @@ def report_request(instance_id: str, body: OutcomeBody, origin: Origin) -> Repor
     Raises:
         InvalidInput: the fields of `body` contradict each other; names one.
     """
-    common = ReportRequest(
+    kind = _kind_of(body)
+    return ReportRequest(
         instance_id=instance_id,
         id=body.id or body.attempt_id or secrets.token_urlsafe(9),
         outcome=body.outcome,
+        effect=EFFECTS[kind] if kind else None,
+        kind=kind,
         detail=body.detail[:_DETAIL_KEPT] if body.detail else None,
         attempt_id=body.attempt_id,
         epoch=body.epoch if body.epoch is not None else _epoch_in(body.attempt_id),
         age_ms=body.age_ms,
+        ban_ms=_ban_ms(kind, body) if kind else None,
         gateway=body.gateway,
         origin=origin,
     )
-    kind = _kind_of(body)
-    if kind is None:
-        return common
-    return structs.replace(common, kind=kind, effect=EFFECTS[kind], ban_ms=_ban_ms(kind, body))
 
 
 def _kind_of(body: OutcomeBody) -> Kind | None:

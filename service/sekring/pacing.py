@@ -5,6 +5,7 @@ from msgspec import structs
 from sekring.breaker import Breaker, Status
 from sekring.fleetguard import Guard
 from sekring.model import Admission, Origin, State
+from sekring.telemetry.instruments import Instruments
 
 __all__ = ["PacedPermits"]
 
@@ -12,8 +13,9 @@ __all__ = ["PacedPermits"]
 class PacedPermits:
     """Asks the fleet's bucket first, while the guard is not closed."""
 
-    def __init__(self, breaker: Breaker, guard: Guard) -> None:
+    def __init__(self, breaker: Breaker, guard: Guard, instruments: Instruments) -> None:
         """Permit by `breaker`, at the pace of `guard`."""
+        self._count = instruments.note_admission
         self._breaker = breaker
         self._guard = guard
 
@@ -44,7 +46,7 @@ class PacedPermits:
             return await self._breaker.permit(instance_id, origin, build, strong=True)
         pacing = self._guard.pace_alone() if snapshot.degraded else await self._guard.pace()
         if not pacing.granted:
-            return Admission(
+            refused = Admission(
                 instance_id=instance_id,
                 permitted=False,
                 epoch=snapshot.epoch,
@@ -55,6 +57,7 @@ class PacedPermits:
                 cause="fleet",
                 degraded=snapshot.degraded,
             )
+            return self._count(refused, "alone" if snapshot.degraded else "redis")
         admission = await self._breaker.permit(instance_id, origin, build, strong=True)
         if pacing.state is State.CLOSED:
             return admission

@@ -25,6 +25,7 @@ from sekring.store.contract import (
     TripRequest,
 )
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Span, background, current, under
 
 __all__ = ["Again", "Pledges", "offer_again", "trip_again"]
 
@@ -51,6 +52,8 @@ class _Pledge(Struct):
     again: Again
     made_s: float
     due_s: float
+    #: On whose behalf it is said again.
+    span: Span | None
     pause_s: float = _PAUSE_S
 
 
@@ -86,9 +89,9 @@ class Pledges:
             del self._kept[dropped]
             _log.error("too many changes wait for redis' replicas", given_up=dropped)
         now_s = time.monotonic()
-        self._kept[again.instance_id] = _Pledge(again, since_s, now_s + _PAUSE_S)
+        self._kept[again.instance_id] = _Pledge(again, since_s, now_s + _PAUSE_S, current())
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = background(self._run())
 
     def hurry(self) -> None:
         """Say everything again soon: the nodes of Redis have changed."""
@@ -119,7 +122,9 @@ class Pledges:
         pledge.due_s = time.monotonic() + pledge.pause_s
         pledge.pause_s = min(2 * pledge.pause_s, _PAUSE_MAX_S)
         name = pledge.again.instance_id
-        if await self._secured(pledge) and self._kept.get(name) is pledge:
+        with under(pledge.span):
+            secured = await self._secured(pledge)
+        if secured and self._kept.get(name) is pledge:
             del self._kept[name]
 
     async def _secured(self, pledge: _Pledge) -> bool:

@@ -14,6 +14,7 @@ from msgspec import structs
 from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Span, background, current, under
 
 __all__ = ["Registrar"]
 
@@ -35,20 +36,25 @@ class Registrar:
         self._scripts = scripts
         self._registered = registered
         self._failed = failed
-        self._waiting: dict[str, tuple[PermitRequest, float]] = {}
+        self._waiting: dict[str, tuple[PermitRequest, float, Span | None]] = {}
         self._sender: asyncio.Task[None] | None = None
 
     def register(self, request: PermitRequest) -> None:
         """Have the attempt registered soon."""
-        self._waiting[request.instance_id] = (request, time.monotonic())
+        self._waiting[request.instance_id] = (request, time.monotonic(), current())
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send_all())
+            self._sender = background(self._send_all())
 
-    async def register_now(self, instance_id: str) -> None:
-        """Return when the instance's attempt, if one waits, was registered: others follow on it."""
+    async def register_now(self, instance_id: str) -> bool:
+        """Return when the instance's attempt, if one waits, was registered; tell whether one did.
+
+        Others follow on it.
+        """
         waiting = self._waiting.pop(instance_id, None)
-        if waiting:
-            await self._send(*waiting)
+        if waiting is None:
+            return False
+        await self._send(*waiting)
+        return True
 
     async def close(self) -> None:
         """Send all that waits."""
@@ -63,11 +69,12 @@ class Registrar:
         finally:
             self._sender = None
 
-    async def _send(self, request: PermitRequest, at_s: float) -> None:
+    async def _send(self, request: PermitRequest, at_s: float, span: Span | None) -> None:
         age_ms = round((time.monotonic() - at_s) * 1000)
         aged = structs.replace(request, age_ms=age_ms)
         try:
-            await self._scripts.permit(aged)
+            with under(span):
+                await self._scripts.permit(aged)
         except StoreUnavailable:
             self._failed(aged)
         finally:

@@ -26,6 +26,7 @@ from sekring.store.contract import (
 )
 from sekring.store.keys import Keyspace
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Span, background, current, under
 
 __all__ = ["ReplayQueue"]
 
@@ -44,6 +45,8 @@ class _Item(Struct, frozen=True):
     said: Said
     #: When it was said, by this process's monotonic clock.
     at_s: float
+    #: On whose behalf it is said later.
+    span: Span | None
 
 
 class _Queue:
@@ -126,7 +129,7 @@ class ReplayQueue:
 
     def _put(self, number: int, said: Said) -> None:
         queue = self._queues[number]
-        queue.items.append(_Item(said, time.monotonic()))
+        queue.items.append(_Item(said, time.monotonic(), current()))
         self._size += 1
         if self._size > self._limit:
             self._drop_oldest()
@@ -147,7 +150,7 @@ class ReplayQueue:
     def _wake(self, number: int) -> None:
         queue = self._queues[number]
         if queue.items and queue.sender is None and self._open:
-            queue.sender = asyncio.create_task(self._send_all(number, queue))
+            queue.sender = background(self._send_all(number, queue))
 
     async def _send_all(self, number: int, queue: _Queue) -> None:
         try:
@@ -176,7 +179,8 @@ class ReplayQueue:
             if queue.items and queue.items[0] is item:
                 queue.items.popleft()
                 self._size -= 1
-            self._learn(item.said, answer)
+            with under(item.span):
+                self._learn(item.said, answer)
         return True
 
     def _learn(self, said: Said, answer: object) -> None:
@@ -190,6 +194,10 @@ class ReplayQueue:
             self._pledge(again, time.monotonic())
 
     async def _say(self, item: _Item) -> object:
+        with under(item.span):
+            return await self._say_aged(item)
+
+    async def _say_aged(self, item: _Item) -> object:
         said = item.said
         age_ms = round((time.monotonic() - item.at_s) * 1000)
         match said:

@@ -33,6 +33,7 @@ from sekring.store.contract import (
 from sekring.store.keys import Keyspace
 from sekring.store.reads import FLEET, StoredPolicy
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Roots, background, untraced
 
 __all__ = ["Known", "Replica"]
 
@@ -69,17 +70,20 @@ class Replica:
         staleness_ms: int,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        roots: Roots = untraced,
     ) -> None:
         """Begin with nothing known. `changed` is told of every partition in which something is new.
 
         `rung` is told of every bell: its topic, and what it is about. With a `staleness_ms` of 0
-        the view is never current enough to answer.
+        the view is never current enough to answer. Reading it is a trace that `roots` begins.
         """
         self._scripts = scripts
         self._keyspace = keyspace
         self._staleness_s = staleness_ms / 1000
+        self._began_s = time.monotonic()
         self._changed = changed
         self._rung = rung
+        self._roots = roots
         self._partitions = [PartitionState() for _ in keyspace.all_partitions()]
         self._numbers = {keyspace.view(number): number for number in keyspace.all_partitions()}
 
@@ -124,6 +128,10 @@ class Replica:
         """Answer for this instance again once the view is proven as of now."""
         self._partition(instance_id).writes[instance_id] = time.monotonic()
 
+    def write(self, instance_id: str) -> "_Write":
+        """Return a context in which the instance is changed through this replica."""
+        return _Write(self._partition(instance_id), instance_id)
+
     def note(self, verdict: Verdict) -> None:
         """Remember how many failures Redis counted, for the case that it goes away."""
         partition = self._partition(verdict.instance_id)
@@ -163,6 +171,18 @@ class Replica:
     def clock_ms(self, instance_id: str) -> int:
         """Return the clock of the instance's Redis, as far as it is known."""
         return self._partition(instance_id).clock.now_ms()
+
+    @property
+    def unproven(self) -> int:
+        """How many partitions are not current: permits of their instances ask Redis."""
+        oldest_s = time.monotonic() - self._staleness_s
+        return sum(not part.live or part.proven_s < oldest_s for part in self._partitions)
+
+    @property
+    def staleness_s(self) -> float:
+        """How long ago the whole view was proven last, in seconds; at first, since it began."""
+        proven_s = min(part.proven_s for part in self._partitions)
+        return time.monotonic() - max(proven_s, self._began_s)
 
     # ------------------------------------------------------------------------ what it is told
 
@@ -234,14 +254,15 @@ class Replica:
         partition.early = []
         if partition.reading:
             partition.reading.cancel()
-        partition.reading = asyncio.create_task(self._read(number))
+        partition.reading = background(self._read(number))
 
     async def _read(self, number: int) -> None:
         partition = self._partitions[number]
         while True:
             sent_s = time.monotonic()
             try:
-                view = await self._scripts.view(number, ViewRequest())
+                with self._roots("view"):
+                    view = await self._scripts.view(number, ViewRequest())
             except StoreUnavailable:
                 await asyncio.sleep(_READ_PAUSE_S)
                 continue
@@ -253,6 +274,22 @@ class Replica:
         partition.reading = None
         partition.live = True
         self._changed(number)
+
+
+class _Write:
+    """Has Redis asked about an instance for as long as it is being changed."""
+
+    __slots__ = ("_instance_id", "_partition")
+
+    def __init__(self, partition: PartitionState, instance_id: str) -> None:
+        self._partition = partition
+        self._instance_id = instance_id
+
+    def __enter__(self) -> None:
+        self._partition.writes[self._instance_id] = math.inf
+
+    def __exit__(self, *_: object) -> None:
+        self._partition.writes[self._instance_id] = time.monotonic()
 
 
 def _refusal(instance_id: str, facts: Facts, now_ms: int) -> Admission | None:

@@ -2,8 +2,9 @@
 
 Each field of `Settings` is declared once, with its default, its unit and the values it takes. The
 environment (`SEKRING_PORT`), the option (`--port`) and `--help` all come from that declaration.
-An option goes before the environment; an empty variable counts as not set. Another command has a
-table of its own (`sekring.gateway.settings`); the functions here take any `Declared`.
+An option goes before the environment; an empty variable counts as not set. A secret may be in a
+file, which `SEKRING_REDIS_URL_FILE` and the like name. Another command has a table of its own
+(`sekring.gateway.settings`); the functions here take any `Declared`.
 
 Tokens and passwords appear neither in an error nor in a `repr`.
 """
@@ -17,7 +18,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_type_h
 import msgspec
 
 from sekring.errors import SettingsError
-from sekring.redisurl import redact_url
+from sekring.redisurl import RedisUrl, redact_url
+from sekring.secretfile import SUFFIX, read_secret
 from sekring.takes import (
     HOST,
     PATH,
@@ -41,6 +43,7 @@ __all__ = [
     "load",
     "load_as",
     "option_of",
+    "secret_files",
     "table",
     "variable_of",
 ]
@@ -261,6 +264,14 @@ class Settings(Declared, frozen=True, kw_only=True):
         bool, Setting("serve other machines even though no token is configured", SWITCH)
     ] = False
 
+    @property
+    def replicas_to_confirm(self) -> int:
+        """How many of Redis' replicas must have a trip, a reset or a lease."""
+        if self.confirm_replicas is not None:
+            return self.confirm_replicas
+        alone = self.redis_url is None or RedisUrl.parse(self.redis_url).kind == "single"
+        return int(not alone)
+
 
 S = TypeVar("S", bound=Declared)
 
@@ -282,6 +293,18 @@ def table(of: type[Declared] = Settings) -> dict[str, Setting]:
 def variable_of(name: str) -> str:
     """Name the environment variable of a setting: `port` is `SEKRING_PORT`."""
     return PREFIX + name.upper()
+
+
+def secret_files(of: type[Declared]) -> dict[str, str]:
+    """Name the variable that holds the path of a secret's file, by the secret's field name.
+
+    Not where a setting has that name: the file of tokens is more than one token in a file.
+    """
+    return {
+        name: variable_of(name) + SUFFIX
+        for name, setting in table(of).items()
+        if setting.secret and name + SUFFIX.lower() not in of.__struct_fields__
+    }
 
 
 def option_of(name: str) -> str:
@@ -317,12 +340,15 @@ def load_as(
     command. Raises `SettingsError` on the first wrong value.
     """
     given: dict[str, object] = {}
+    files = secret_files(of)
     for name, setting in table(of).items():
         option = (options or {}).get(name)
         if option is not None:
             given[name] = _parse(option_of(name), str(option), setting)
         elif text := environ.get(variable_of(name)):
             given[name] = _parse(variable_of(name), text, setting)
+        elif path := environ.get(files.get(name, "")):
+            given[name] = _parse(files[name], read_secret(files[name], path), setting)
     return Loaded(of(**given), _warnings(environ, command, (of, *others)))
 
 
@@ -338,7 +364,9 @@ def _parse(source: str, text: str, setting: Setting) -> object:
 def _warnings(
     environ: Mapping[str, str], command: str, tables: Iterable[type[Declared]]
 ) -> tuple[str, ...]:
-    known = {variable_of(name) for one in tables for name in table(one)} | CLIENT_VARIABLES
+    known = set(CLIENT_VARIABLES)
+    for one in tables:
+        known |= {*map(variable_of, table(one)), *secret_files(one).values()}
     lines = []
     for variable in sorted(environ):
         ours = variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX)
@@ -357,7 +385,7 @@ def add_options(parser: argparse.ArgumentParser, of: type[Declared] = Settings) 
     """
     # `--tokens` would pass for the beginning of `--tokens-file`, and the token for a path.
     parser.allow_abbrev = False
-    hints = get_type_hints(of)
+    hints, files = get_type_hints(of), secret_files(of)
     defaults = {field.name: field.default for field in msgspec.structs.fields(of)}
     for name, setting in table(of).items():
         if not setting.option:
@@ -366,6 +394,8 @@ def add_options(parser: argparse.ArgumentParser, of: type[Declared] = Settings) 
         switch = hints[name] is bool
         shown = "none" if default is None else ("off", "on")[default] if switch else default
         text = f"{setting.help}; {setting.takes.words} [default: {shown}] [{variable_of(name)}]"
+        if name in files:
+            text += f", or in a file [{files[name]}]"
         # argparse reads % as the beginning of a placeholder.
         text = text.replace("%", "%%")
         if switch:

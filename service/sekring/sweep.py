@@ -10,6 +10,7 @@ With the sums that a sweep reads it has the fleet guard evaluated.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from sekring.store.contract import SettleRequest, TotalsRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.spans import Roots, untraced
 
 __all__ = ["Sweep"]
 
@@ -33,6 +35,9 @@ _PAUSE_S = 0.5
 
 #: The same after one that found much to do: more is waiting.
 _PAUSE_BEHIND_S = 0.02
+
+#: How old the latest sums may be to be told of, in seconds: a slow Redis is not an absent one.
+_SUMS_MAX_AGE_S = 5.0
 
 #: Instances settled in one partition and sweep at most: the rest waits for the next one.
 _DUE_MAX = 100
@@ -55,21 +60,30 @@ class Sweep:
         *,
         replica: Replica,
         guard: Guard,
+        roots: Roots = untraced,
     ) -> None:
-        """Prepare; `run` does it."""
+        """Prepare; `run` does it, each time as a trace that `roots` begins."""
+        self._roots = roots
         self._replica = replica
         self._guard = guard
         self._scripts = scripts
         self._reads = reads
         self._keyspace = keyspace
         self._policies = policies
+        self._sums: FleetTotals | None = None
+        self._read_s = -math.inf
+
+    @property
+    def sums(self) -> FleetTotals | None:
+        """The sums over all instances as read last; `None` if that was too long ago."""
+        return self._sums if time.monotonic() - self._read_s < _SUMS_MAX_AGE_S else None
 
     async def run(self) -> None:
         """Sweep until cancelled; an unreachable Redis is tried again."""
         while True:
             settled = 0
             try:
-                with contextlib.suppress(SekringError):
+                with contextlib.suppress(SekringError), self._roots("sweep"):
                     settled = await self.once()
             except Exception:  # noqa: BLE001 - nobody else would see it
                 # A fault of ours. The next sweep is made all the same: there is no other sweeper.
@@ -89,7 +103,9 @@ class Sweep:
         )
         for number, totals in enumerate(partitions):
             self._replica.compare(number, totals, seen[number], sent_s)
-        await self._guard.evaluate(FleetTotals.sum(partitions))
+        sums = FleetTotals.sum(partitions)
+        self._sums, self._read_s = sums, sent_s
+        await self._guard.evaluate(sums)
         due = [instance_id for totals in partitions for instance_id in totals.due]
         await self._settle(due)
         if len({totals.policy_version for totals in partitions}) > 1:

@@ -9,6 +9,7 @@ import hmac
 import re
 import secrets
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -123,6 +124,10 @@ class TokenBook:
     def __bool__(self) -> bool:
         """Whether any token is configured."""
         return bool(self._entries)
+
+    def count_by_role(self) -> dict[Role, int]:
+        """Count the tokens of each role that has any."""
+        return dict(Counter(entry.role for entry in self._entries.values()))
 
     @classmethod
     def load(cls, file: Path | None, inline: str | None) -> "TokenBook":

@@ -18,6 +18,7 @@ from tests.serving import ServiceProcess
 #: The least role for each operation of the OpenAPI document; `None` is open to everybody.
 NEEDED = {
     "live": None,
+    "metrics": None,
     "ready": None,
     "health": Role.VIEWER,
     "getCaller": Role.VIEWER,

@@ -1,6 +1,7 @@
 """`sekring gateway` as a command: what it says when it cannot start, and how it ends."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def ended(**environ: str) -> subprocess.CompletedProcess[str]:
         ("SEKRING_URL", "http://user:hunter2@host", "takes http://host:port"),
         ("SEKRING_PROXY", "ftp://user:hunter2@host", "takes http://"),
         ("SEKRING_TOKEN", "two hunter2", "takes text without spaces"),
+        ("SEKRING_GATEWAY_PROBE_PORT", "0", "takes a whole number from 1 to 65535"),
         ("SEKRING_SCENARIO", "/nowhere.toml", "No such file"),
     ],
 )
@@ -48,6 +50,16 @@ def test_a_wrong_setting_stops_the_start_and_is_named(variable: str, value: str,
     assert "Traceback" not in found.stderr
     if variable in {"SEKRING_TOKEN", "SEKRING_PROXY"}:
         assert "hunter2" not in found.stderr
+
+
+def test_a_port_for_probes_that_is_taken_stops_the_start_and_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        found = ended(SEKRING_DRIVER="scripted", SEKRING_GATEWAY_PROBE_PORT=str(port))
+
+    assert found.returncode == 2, found.stderr
+    assert "SEKRING_GATEWAY_PROBE_PORT: cannot listen on 127.0.0.1 port" in found.stderr
+    assert "Address already in use" in found.stderr
 
 
 def test_a_token_that_the_service_does_not_take_stops_the_start(redis_server: RedisServer) -> None:

@@ -21,14 +21,18 @@ from sekring.gateway.leases import Holding
 from sekring.gateway.phases import Phases
 from sekring.gateway.reports import Reports
 from sekring.gateway.session import Session
-from sekring.gateway.tools import Tools
+from sekring.gateway.telemetry.metrics import GatewayMetrics
+from sekring.gateway.tools import Telemetry, Tools
 from sekring.gateway.workers.choice import DriverChoice
 from sekring.gateway.workers.pool import WorkerPool
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.tracing import Tracing
 from sekring.wire import OutcomeBody
 from tests.gateways import sessions, wish
 from tests.replica import until
 from tests.servers import RedisServer
-from tests.serving import ServiceProcess
+from tests.serving import PATIENT, ServiceProcess
 
 
 class FaultyStore(MemoryStore):
@@ -65,6 +69,7 @@ class Scene:
             workers=workers,
             devices=FaultyStore(),
             still_held=self.keeper.still_held,
+            telemetry=Telemetry(Tracing(Otel({}, "a", "0")), GatewayMetrics(Meters())),
         )
 
     def begin(self, holding: Holding) -> Session:
@@ -84,11 +89,12 @@ class Scene:
 
 @pytest.fixture
 async def scene(redis_server: RedisServer) -> AsyncIterator[Scene]:
-    with ServiceProcess(redis_server.url, lease_ttl_ms=6_000) as service:
+    with ServiceProcess(redis_server.url, lease_ttl_ms=6_000, **PATIENT) as service:
         async with AsyncClient(service.url) as client:
             scene = Scene(service.url, client)
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(scene.phases.run())
+                reporting = group.create_task(scene.tools.reports.run())
                 scene.keeping = group.create_task(scene.keeper.run())
                 yield scene
                 if not scene.keeping.done():
@@ -96,6 +102,7 @@ async def scene(redis_server: RedisServer) -> AsyncIterator[Scene]:
                     await scene.keeping
                     assert {one["phase"] for one in sessions(service.url).values()} == {"vacant"}
                 telling.cancel()
+                reporting.cancel()
             await scene.workers.close()
 
 

@@ -10,10 +10,14 @@ import pytest
 
 from sekring.client import AsyncClient
 from sekring.gateway.reports import Reports
+from sekring.taxonomy import Kind
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.tracing import Tracing
 from sekring.wire import OutcomeBody
 from tests.servers import RedisServer
 from tests.serving import ServiceProcess
 
+CONFLICT = OutcomeBody(outcome="failure", kind=Kind.CONFLICT)
 FAILURE = OutcomeBody(outcome="failure", kind=None, detail="no route to host")
 
 
@@ -28,6 +32,11 @@ class Scene:
     def snapshot(self, instance: str) -> dict[str, object]:
         found: dict[str, object] = httpx.get(f"{self.service.url}/v1/instances/{instance}").json()
         return found
+
+    def traces(self, instance: str) -> list[str]:
+        """Return the trace of each transition in the audit trail."""
+        url = f"{self.service.url}/v1/instances/{instance}/history"
+        return [one["trace_id"] for one in httpx.get(url).json()["transitions"]]
 
 
 @pytest.fixture
@@ -48,14 +57,18 @@ async def test_a_report_that_is_taken_is_answered(scene: Scene) -> None:
     assert scene.reports.kept == 0
 
 
-async def test_what_was_kept_is_told_in_order_with_its_age_and_counts_once(scene: Scene) -> None:
+async def test_what_was_kept_is_told_in_order_with_its_age_and_trace_and_counts_once(
+    scene: Scene,
+) -> None:
     scene.service.kill()
+    with Tracing(Otel({}, "here", "0")).root("conflict") as span:
+        assert await scene.reports.send("u", CONFLICT) is None
     assert await scene.reports.send("s", FAILURE) is None
     assert await scene.reports.send("t", FAILURE) is None
     assert await scene.reports.send("s", OutcomeBody(outcome="success")) is None
-    assert scene.reports.kept == 3
+    assert scene.reports.kept == 4
     await scene.reports.flush()
-    assert scene.reports.kept == 3
+    assert scene.reports.kept == 4
     await asyncio.sleep(1)
     scene.service.start()
 
@@ -71,6 +84,7 @@ async def test_what_was_kept_is_told_in_order_with_its_age_and_counts_once(scene
     assert isinstance(other["now_ms"], int)
     assert isinstance(other["last_failure_at_ms"], int)
     assert other["now_ms"] - other["last_failure_at_ms"] > 1_000
+    assert scene.traces("u") == [span.trace.hex_id]
 
 
 async def test_of_too_many_the_oldest_are_dropped_and_counted(scene: Scene) -> None:

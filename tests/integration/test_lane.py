@@ -15,7 +15,7 @@ from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect
-from tests.servers import RedisServer, free_port
+from tests.servers import SERVICE_LOGIN, RedisServer, free_port
 
 
 def a_failure(instance_id: str, report_id: str) -> ReportRequest:
@@ -239,7 +239,7 @@ async def test_a_refusal_by_redis_itself_is_said(tmp_path: Path, keyspace: Keysp
 async def test_unix_sockets(tmp_path: Path, keyspace: Keyspace) -> None:
     path = tmp_path / "redis.sock"
     with RedisServer(tmp_path, "--unixsocket", str(path)):
-        link = RedisLink(f"unix://{path}", timeout_ms=2_000)
+        link = RedisLink(f"unix://{SERVICE_LOGIN}{path}", timeout_ms=2_000)
         assert (await Scripts(link, keyspace).permit(PermitRequest(instance_id="a"))).permitted
         await link.close()
 

@@ -19,6 +19,7 @@ from tests.httpwire import Connection, raw_request
 from tests.linearizable import Ask, Operation, Permit, Read, Refuted, Report, Reset, linearize
 from tests.replicas import Replicas
 from tests.servers import RedisServer
+from tests.serving import PATIENT
 
 DAY_MS = 86_400_000
 
@@ -44,7 +45,7 @@ CALLS = 36
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        Replicas([redis.url] * 3) as replicas,
+        Replicas([redis.url] * 3, **PATIENT) as replicas,
     ):
         replicas[0].set_policy(
             failure_threshold=POLICY.failure_threshold,

@@ -84,7 +84,9 @@ def test_what_is_published_is_the_source_its_types_and_a_page() -> None:
 
 def test_who_installs_it_gets_no_other_package_and_runs_nothing() -> None:
     manifest = json.loads((CLIENT / "package.json").read_text())
-    assert not {"dependencies", "peerDependencies", "optionalDependencies"} & set(manifest)
+    assert not {"dependencies", "optionalDependencies"} & set(manifest)
+    optional = {name: {"optional": True} for name in manifest["peerDependencies"]}
+    assert manifest["peerDependenciesMeta"] == optional, "npm installs those that are not"
     assert set(manifest["scripts"]) == {"test", "types"}
     assert manifest["exports"]["."]["types"] == "./types/index.d.ts"
 

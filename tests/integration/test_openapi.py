@@ -22,7 +22,7 @@ Document = dict[str, Any]
 WITHOUT_GATEWAY = {"pairSession": 504, "sendMessage": 409, "sendMessageByPost": 409}
 
 #: Operations that everybody may call, and that read nothing.
-PROBES = {"live", "ready"}
+PROBES = {"live", "metrics", "ready"}
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +358,7 @@ def it_has_a_policy_of_its_own(client: Client) -> None:
 def it_is_one_of_many(client: Client) -> None:
     client.call("reportOutcomes", {"outcomes": [{"instance_id": "628", "outcome": "success"}, {}]})
     client.call("resetInstances", {"all": True})
-    for name in ("getHistory", "listInstances", "health", "live", "ready"):
+    for name in ("getHistory", "listInstances", "health", "live", "metrics", "ready"):
         client.call(name)
 
 

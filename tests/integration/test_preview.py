@@ -137,7 +137,7 @@ def test_both_sides_are_what_the_scripts_do(
     async def compare() -> None:
         with redis_server.client() as client:
             client.flushdb()
-        real, other = Fleet(shared_link), Fleet(shared_link, prefix="other")
+        real, other = Fleet(shared_link), Fleet(shared_link, prefix="sekring:other")
         happened = await live_through(real, history.in_force, history)
         would_have = await live_through(other, history.proposed, history)
 

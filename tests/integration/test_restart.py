@@ -355,7 +355,7 @@ def test_a_replica_that_finds_another_partition_count_later_ends(redis: RedisSer
 def test_another_prefix_is_another_keyspace(redis: RedisServer) -> None:
     with (
         ServiceProcess(redis.url, partitions=32) as one,
-        ServiceProcess(redis.url, partitions=64, key_prefix="other") as other,
+        ServiceProcess(redis.url, partitions=64, key_prefix="sekring:other") as other,
     ):
         assert report(one).json()["failures"] == 1
         assert report(other).json()["failures"] == 1

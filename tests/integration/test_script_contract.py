@@ -26,6 +26,7 @@ from sekring.store.contract import (
     GuardChange,
     GuardRequest,
     KeyspaceClaim,
+    Made,
     MinutesRequest,
     OfferRequest,
     OverrideRequest,
@@ -244,12 +245,7 @@ def body(name: str) -> str:
 
 
 def test_every_script_has_a_wrapper_and_every_wrapper_a_script() -> None:
-    methods = [
-        name
-        for wrapper in WRAPPERS
-        for name, _ in inspect.getmembers(wrapper, inspect.isfunction)
-        if not name.startswith("_")
-    ]
+    methods = [name for wrapper in WRAPPERS for name in vars(wrapper) if not name.startswith("_")]
     assert sorted(methods) == sorted(NAMES) == sorted(REQUESTS)
 
 
@@ -326,7 +322,11 @@ async def test_the_reply_has_the_fields_that_the_wrapper_expects(
         assert recorder.answer in {0, 1}
         return
     assert isinstance(recorder.answer, bytes)
-    assert_fields(msgspec.msgpack.decode(recorder.answer), reply)
+    fields = msgspec.msgpack.decode(recorder.answer)
+    for made in fields.pop("transitions", ()):
+        assert_fields(made, Made)
+        assert "transitions" in read(name).partition("-- include")[0]
+    assert_fields(fields, reply)
     named = re.search(r"the fields of (\w+) \((sekring/\S+)\)", promised[0])
     if named:
         assert named[1] == reply.__name__
@@ -389,3 +389,19 @@ def test_the_modules_offer_every_request_and_reply() -> None:
     offered = {*contract.__all__, *session_contract.__all__, *errand_contract.__all__}
     for request, _ in REQUESTS.values():
         assert type(request).__name__ in offered
+
+
+async def test_a_transition_is_told_by_the_call_that_made_it(scripts: Scripts) -> None:
+    told: list[Made] = []
+    scripts.on_transition(told.append)
+    asked = Origin(trace_id="a" * 32, span_id="b" * 16)
+    await scripts.trip(TripRequest(instance_id=ID, for_ms=1, origin=asked, now_ms=1_000_000))
+    # Its end is time's doing, and whoever comes first makes it.
+    await scripts.settle(SettleRequest(instance_id=ID, now_ms=2_000_000))
+    await scripts.settle(SettleRequest(instance_id=ID, now_ms=3_000_000))
+
+    trip, end = told
+    assert (trip.action, trip.before, trip.after) == ("force_open", "closed", "forced_open")
+    assert (end.before, end.after) == ("forced_open", "closed")
+    # Both were brought about by the same request.
+    assert trip.trace == end.trace == f"{asked.trace_id}-{asked.span_id}"

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
+import redis
 from redis.crc import key_slot
 
+from sekring.doctor.examination import examine
 from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
@@ -24,7 +26,7 @@ from sekring.wire import FailuresAnswer
 from tests.clusters import Cluster, ClusterNode
 from tests.conftest import check_keys
 from tests.sentinels import Sentinels
-from tests.servers import RedisServer, free_port, wait_until
+from tests.servers import PASSWORD, RedisServer, free_port, wait_until
 from tests.serving import ServiceProcess
 
 KEYSPACE = Keyspace()
@@ -428,6 +430,69 @@ async def test_one_node_of_the_url_is_enough(cluster: Cluster) -> None:
     url = f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{cluster.nodes[5].port}"
     async with linked(url, timeout_ms=5_000) as (_, scripts):
         await count_all(scripts, fresh_names(20), 1, 2)
+
+
+# --------------------------------------------------------------------- sekring doctor
+
+
+async def examined(url: str) -> dict[str, set[str]]:
+    """Return how each subject was found."""
+    found: dict[str, set[str]] = {}
+    for finding in await examine({"SEKRING_REDIS_URL": url}):
+        found.setdefault(finding.subject, set()).add(finding.status)
+    return found
+
+
+async def test_the_doctor_finds_every_server(deployment: Deployment) -> None:
+    found = await examined(deployment.url)
+    well = ("redis", "version", "eviction", "clock", "writes", "rights")
+    assert {subject: found[subject] for subject in well} == {subject: {"ok"} for subject in well}
+    if isinstance(deployment.servers, Cluster):
+        # One replica is what is waited for, and none is to spare.
+        assert (found["cluster"], found["replicas"]) == ({"ok"}, {"warning"})
+        assert found["coverage"] == {"not_checked"}
+    else:
+        assert (found["sentinels"], found["replicas"]) == ({"ok"}, {"ok"})
+
+
+async def test_the_doctor_names_what_is_away(deployment: Deployment) -> None:
+    primary = deployment.primary_of(key_of("a"))
+    if isinstance(deployment.servers, Sentinels):
+        deployment.servers.sentinels[0].kill()
+    with primary.client() as client:
+        info = client.info("replication")
+        ports = {info[f"slave{n}"]["port"] for n in range(info["connected_slaves"])}
+        for replica in (server for server in deployment.all if server.port in ports):
+            replica.kill()
+        wait_until(lambda: client.info("replication")["connected_slaves"] == 0, "none to be left")
+    found = await examined(deployment.url)
+    # A cluster's nodes name a replica no more that they have given up.
+    away = {"warning"} if isinstance(deployment.servers, Sentinels) else set()
+    assert {"ok"} | away <= found["redis"] <= {"ok", "warning"}
+    assert "failure" in found["replicas"]
+
+
+async def test_the_doctor_knows_a_sentinel_that_does_not_know_the_service(
+    sentinels: Sentinels,
+) -> None:
+    found = await examined(sentinels.url.replace("/breakers", "/others"))
+    assert found["redis"] == {"failure"}
+
+
+async def test_the_doctor_says_that_a_single_server_is_a_clusters(cluster: Cluster) -> None:
+    found = await examined(cluster.nodes[0].url)
+    assert "failure" in found["redis"]
+
+
+def test_on_sentinels_the_service_may_ask_for_the_primary_and_nothing_else(
+    sentinels: Sentinels,
+) -> None:
+    port = sentinels.sentinels[0].port
+    with redis.Redis(port=port, username="sekring", password=PASSWORD) as client:
+        assert client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinels.service)
+        for command in ("FAILOVER", "REMOVE", "REPLICAS"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command("SENTINEL", command, sentinels.service)
 
 
 # ------------------------------------------------------------------------- the service

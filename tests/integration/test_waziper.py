@@ -226,7 +226,7 @@ def test_a_replica_without_the_key_says_so(
 
 def test_without_a_key_codes_are_shown_all_the_same(redis: RedisServer) -> None:
     with (
-        Replica(redis.url, key_prefix="keyless", partitions=1) as replica,
+        Replica(redis.url, key_prefix="sekring:keyless", partitions=1) as replica,
         GatewayDouble(replica.url) as gateway,
     ):
         replica.post("/v1/sessions", {"instance_id": "628"})
@@ -235,7 +235,7 @@ def test_without_a_key_codes_are_shown_all_the_same(redis: RedisServer) -> None:
 
         assert ask(replica, "/get_qrcode", "628").json()["base64"] == data_url(QR_CODE)
         with redis.client() as client:
-            (key,) = client.scan_iter("keyless:*:qr:628")
+            (key,) = client.scan_iter("sekring:keyless:*:qr:628")
             assert 0 < client.pttl(key) <= 20_000
 
 
@@ -277,7 +277,7 @@ def test_no_code_in_time_says_what_is_known(
 
 
 def test_without_any_gateway_it_says_that(redis: RedisServer) -> None:
-    with Replica(redis.url, key_prefix="lonely", partitions=1, qr_wait_ms=300) as replica:
+    with Replica(redis.url, key_prefix="sekring:lonely", partitions=1, qr_wait_ms=300) as replica:
         answer = ask(replica, "/get_qrcode", "628")
 
         assert answer.status_code == 504
@@ -682,7 +682,7 @@ def test_access_token_is_the_callers_and_is_in_no_log(redis: RedisServer) -> Non
     )
     with Replica(
         redis.url,
-        key_prefix="guarded",
+        key_prefix="sekring:guarded",
         partitions=1,
         tokens=tokens,
         log_level="debug",

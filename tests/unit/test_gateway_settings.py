@@ -34,6 +34,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         "dial_timeout_ms": 60_000,
         "pairing_timeout_ms": 180_000,
         "data_dir": ".sekring",
+        "gateway_probe_host": "127.0.0.1",
+        "gateway_probe_port": None,
         "log_level": "info",
         "log_format": "auto",
     }

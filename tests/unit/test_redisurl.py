@@ -6,7 +6,7 @@ from sekring.errors import SettingsError
 from sekring.redisurl import RedisUrl
 from sekring.store.connection import Address, Connector
 from sekring.store.redis import RedisLink
-from sekring.store.sentinel import _sentinels_own
+from sekring.store.sentinel import sentinels_own
 
 
 def test_a_server() -> None:
@@ -31,11 +31,11 @@ def test_sentinels() -> None:
 def test_sentinels_get_their_own_credentials_and_no_others() -> None:
     text = "redis+sentinel://user:word@a/s/2?sentinel_username=u&sentinel_password=o%2Fwn&db=4"
 
-    own = Connector(_sentinels_own(RedisUrl.parse(text)), timeout_s=1)
+    own = Connector(sentinels_own(RedisUrl.parse(text)), timeout_s=1)
     connection = own.connection(Address("a", 26379))
     assert (connection.username, connection.password, connection.db) == ("u", "o/wn", 0)
 
-    none = Connector(_sentinels_own(RedisUrl.parse("redis+sentinel://u:w@a/s/2")), timeout_s=1)
+    none = Connector(sentinels_own(RedisUrl.parse("redis+sentinel://u:w@a/s/2")), timeout_s=1)
     connection = none.connection(Address("a", 26379))
     assert (connection.username, connection.password, connection.db) == (None, None, 0)
 

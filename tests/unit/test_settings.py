@@ -2,18 +2,21 @@
 
 import argparse
 import base64
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from sekring.binding import check_binding, is_loopback
 from sekring.errors import SettingsError, StartError
+from sekring.gateway.settings import GatewaySettings
 from sekring.redisurl import redact_url
 from sekring.settings import (
     Settings,
     add_options,
     load,
     option_of,
+    secret_files,
     table,
     variable_of,
 )
@@ -264,6 +267,64 @@ def test_a_seal_key_is_32_bytes_in_base64_for_urls() -> None:
 )
 def test_a_redis_url_for_the_log_has_no_credentials(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+# ----------------------------------------------------------------------------- secrets in files
+
+
+def test_a_secret_may_be_in_a_file_that_its_variable_with_file_names(tmp_path: Path) -> None:
+    file = tmp_path / "redis_url"
+    file.write_text("redis://user:word@host\n")
+
+    loaded = load({"SEKRING_REDIS_URL_FILE": str(file)})
+
+    assert (loaded.settings.redis_url, loaded.warnings) == ("redis://user:word@host", ())
+
+
+def test_the_variable_itself_goes_before_its_file(tmp_path: Path) -> None:
+    # What a supervisor has read it hands to its server processes so.
+    environ = {"SEKRING_REDIS_URL": "redis://a", "SEKRING_REDIS_URL_FILE": str(tmp_path / "none")}
+
+    assert load(environ).settings.redis_url == "redis://a"
+
+
+def test_only_a_secret_may_be_in_a_file() -> None:
+    (warning,) = load({"SEKRING_PORT_FILE": "/run/port"}).warnings
+
+    assert warning.startswith("SEKRING_PORT_FILE is not a setting")
+    # Its own setting: a book of tokens, not one of them in a file.
+    assert secret_files(Settings) == {
+        "redis_url": "SEKRING_REDIS_URL_FILE",
+        "seal_key": "SEKRING_SEAL_KEY_FILE",
+    }
+    assert secret_files(GatewaySettings) == {
+        "token": "SEKRING_TOKEN_FILE",
+        "device_store": "SEKRING_DEVICE_STORE_FILE",
+        "proxy": "SEKRING_PROXY_FILE",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        (b" \n", "is empty"),
+        (b"\xff\xfe", "is not text"),
+        (b"http://hunter2@host", "takes redis://"),
+    ],
+)
+def test_a_secret_file_that_does_not_do_is_named_and_not_shown(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "redis_url"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=said) as refused:
+        load({"SEKRING_REDIS_URL_FILE": str(file)})
+
+    assert str(refused.value).startswith("SEKRING_REDIS_URL_FILE: ")
+    assert "hunter2" not in str(refused.value)
 
 
 # -------------------------------------------------------------------------- unknown variables

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from sekring.telemetry import configure_logging, trace_id_of
+from sekring.telemetry.logs import configure_logging
+from sekring.telemetry.propagation import parse_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -151,7 +152,10 @@ def test_letters_of_any_script_are_shown_as_they_are(stderr: Callable[[], str]) 
     ],
 )
 def test_the_trace_of_a_request(traceparent: str) -> None:
-    assert trace_id_of(traceparent) == TRACE
+    parent = parse_traceparent(traceparent)
+
+    assert parent is not None
+    assert (parent.trace_id, parent.span_id) == (int(TRACE, 16), int(PARENT, 16))
 
 
 @pytest.mark.parametrize(
@@ -171,4 +175,4 @@ def test_the_trace_of_a_request(traceparent: str) -> None:
     ],
 )
 def test_what_is_no_trace_is_none(traceparent: str | None) -> None:
-    assert trace_id_of(traceparent) == ""
+    assert parse_traceparent(traceparent) is None

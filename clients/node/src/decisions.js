@@ -12,12 +12,14 @@ import { reportOf } from "./outcomes.js";
 /** @import { Settings } from "./options.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Policies } from "./policies.js" */
+/** @import { Tracing } from "./tracing.js" */
 /** @import { Transport } from "./transport.js" */
 /** @import { View } from "./view.js" */
 
 /**
  * @typedef {object} Parts
  * @property {Settings} settings
+ * @property {Tracing} tracing
  * @property {Transport} transport
  * @property {Knowledge} knowledge
  * @property {Policies} policies
@@ -94,10 +96,12 @@ export class Decisions {
    * @returns {Promise<Verdict>}
    */
   report(name, outcome, attemptId) {
-    const { absence, degraded, knowledge, outbox, settings } = this.#parts;
+    const { absence, degraded, knowledge, outbox, settings, tracing } = this.#parts;
     knowledge.touch(name);
+    const { gateway, build } = settings;
+    const traceparent = tracing.traceparent();
     return new Promise((settle, fail) => {
-      const report = reportOf(name, outcome, settings.gateway, settings.build);
+      const report = reportOf(name, outcome, { gateway, build, traceparent });
       let isDecided = false;
       const decide = () => {
         if (isDecided) return;

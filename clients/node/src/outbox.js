@@ -16,6 +16,7 @@ import { sleep } from "./waiting.js";
 
 /** @import { Asked, Knowledge } from "./knowledge.js" */
 /** @import { Verdict } from "./model.js" */
+/** @import { Tracing } from "./tracing.js" */
 /** @import { Transport } from "./transport.js" */
 
 /** Reports of one request: with details of full length, less than the service takes. */
@@ -54,6 +55,7 @@ const REFUSED_PAUSE_MS = 5_000;
 export class Outbox {
   #transport;
   #knowledge;
+  #tracing;
   #most;
   #afterMs;
   #hooks;
@@ -71,11 +73,13 @@ export class Outbox {
   /**
    * @param {Transport} transport
    * @param {Knowledge} knowledge
+   * @param {Tracing} tracing
    * @param {{ most: number, afterMs: number } & OutboxHooks} options
    */
-  constructor(transport, knowledge, { most, afterMs, ...hooks }) {
+  constructor(transport, knowledge, tracing, { most, afterMs, ...hooks }) {
     this.#transport = transport;
     this.#knowledge = knowledge;
+    this.#tracing = tracing;
     this.#most = most;
     this.#afterMs = afterMs;
     this.#hooks = hooks;
@@ -158,9 +162,12 @@ export class Outbox {
 
   /** One batch at a time, so that those of an instance come in their order. */
   #sendBatch() {
-    this.#sending ??= this.#sendNext().finally(() => {
-      this.#sending = undefined;
-    });
+    // Whoever has brought it about, it is sent for others as well.
+    this.#sending ??= this.#tracing.outside(() =>
+      this.#sendNext().finally(() => {
+        this.#sending = undefined;
+      }),
+    );
     return this.#sending;
   }
 

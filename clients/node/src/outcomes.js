@@ -51,10 +51,10 @@ export function checkedOutcome(outcome) {
  * What waits for the service: it has an id, so that it counts once however often it is sent.
  * @param {string} name
  * @param {Outcome} outcome
- * @param {string | undefined} gateway
- * @param {string | undefined} build
+ * @param {{ gateway?: string, build?: string, traceparent?: string }} from who says it, and within
+ *   which trace
  */
-export function reportOf(name, outcome, gateway, build) {
+export function reportOf(name, outcome, { gateway, build, traceparent }) {
   const failure = outcome.outcome === "failure";
   return {
     instanceId: name,
@@ -71,6 +71,7 @@ export function reportOf(name, outcome, gateway, build) {
       ban_expires_in_ms: outcome.banExpiresInMs,
       gateway,
       build: failure ? build : undefined,
+      traceparent,
     },
   };
 }

@@ -13,6 +13,7 @@ import { settingsOf } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { checkedOutcome } from "./outcomes.js";
 import { Policies } from "./policies.js";
+import { Tracing } from "./tracing.js";
 import { Transport } from "./transport.js";
 import { View } from "./view.js";
 import { Voice } from "./voice.js";
@@ -49,14 +50,15 @@ export class Sekring extends EventEmitter {
     const { background } = settings;
     const voice = new Voice(this, settings.logger);
     const clock = () => performance.timeOrigin + performance.now();
-    const transport = new Transport(settings);
+    const tracing = new Tracing();
+    const transport = new Transport(settings, tracing);
     const knowledge = new Knowledge(clock);
     const policies = new Policies(transport, knowledge, background);
     const degraded = new Degraded(knowledge, clock, settings.gateway);
     /** @type {Absence} */
     const absence = new Absence({
       background,
-      ask: () => policies.readFleet(),
+      ask: () => tracing.outside(() => policies.readFleet()),
       catchUp: () => outbox.catchUp(),
       onAway: (error) => {
         outbox.decide();
@@ -69,7 +71,7 @@ export class Sekring extends EventEmitter {
       },
     });
     /** @type {Outbox} */
-    const outbox = new Outbox(transport, knowledge, {
+    const outbox = new Outbox(transport, knowledge, tracing, {
       most: settings.reportsMax,
       afterMs: settings.flushAfterMs,
       isAway: () => absence.isNow,
@@ -88,15 +90,15 @@ export class Sekring extends EventEmitter {
         voice.tell("live");
       },
     });
-    const parts = { settings, transport, knowledge, policies, view, outbox, degraded, absence };
-    this.#decisions = new Decisions(parts);
+    const memory = { knowledge, policies, view, degraded };
+    this.#decisions = new Decisions({ ...memory, settings, tracing, transport, outbox, absence });
     this.#transport = transport;
     this.#knowledge = knowledge;
     this.#view = view;
     this.#outbox = outbox;
     this.#absence = absence;
     this.#repeating = setInterval(() => this.#sayStillConnected(), ALIVE_EVERY_MS).unref();
-    view.run();
+    tracing.outside(() => view.run());
   }
 
   // ----------------------------------------------------------------------------- its state

@@ -20,6 +20,8 @@ const SOCKETS_MAX = 32;
 /** An answer that is longer is not the service's. */
 const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
 
+/** @import { Tracing } from "./tracing.js" */
+
 /**
  * @typedef {object} Sending
  * @property {unknown} [body] sent as JSON
@@ -37,11 +39,16 @@ export class Transport {
   #module;
   #agent;
   #timeoutMs;
+  #tracing;
   /** @type {Set<http.ClientRequest>} */
   #underWay = new Set();
 
-  /** @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options */
-  constructor({ url, token, timeoutMs }) {
+  /**
+   * @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options
+   * @param {Tracing} tracing
+   */
+  constructor({ url, token, timeoutMs }, tracing) {
+    this.#tracing = tracing;
     this.#base = url.href.replace(/\/+$/, "");
     this.#place = urlToHttpOptions(url);
     this.#prefix = url.pathname.replace(/\/+$/, "");
@@ -90,7 +97,7 @@ export class Transport {
         path: this.#prefix + path,
         // A connection of its own: a stream must not take one of the requests'.
         agent: false,
-        headers: { ...this.#headers, ...headers },
+        headers: { ...this.#headers, ...this.#tracing.headers(), ...headers },
       });
       const timer = setTimeout(() => request.destroy(new Deadline()), this.#timeoutMs);
       if (background) {
@@ -137,6 +144,7 @@ export class Transport {
         agent: this.#agent,
         headers: {
           ...this.#headers,
+          ...this.#tracing.headers(),
           Accept: "application/json",
           ...(content && { "Content-Type": "application/json", "Content-Length": content.length }),
         },

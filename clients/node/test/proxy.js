@@ -6,6 +6,8 @@ import { connect, createServer } from "node:net";
 export class Proxy {
   /** First lines of requests, in their order. */
   requests = [];
+  /** The same with their headers. */
+  heads = [];
   #target;
   #server = createServer((socket) => this.#pass(socket));
   #pairs = new Set();
@@ -85,8 +87,10 @@ export class Proxy {
       });
     }
     client.on("data", (data) => {
-      for (const [line] of data.toString("latin1").matchAll(/^(GET|POST|PUT) \S+/gm)) {
+      const text = data.toString("latin1");
+      for (const { 0: line, index } of text.matchAll(/^(GET|POST|PUT) \S+/gm)) {
         this.requests.push(line);
+        this.heads.push(text.slice(index).split("\r\n\r\n", 1)[0]);
         if (this.#mute && line.startsWith(this.#mute)) {
           losing = true;
           this.#mute = null;

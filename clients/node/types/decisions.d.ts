@@ -5,11 +5,13 @@
 /** @import { Settings } from "./options.js" */
 /** @import { Outbox } from "./outbox.js" */
 /** @import { Policies } from "./policies.js" */
+/** @import { Tracing } from "./tracing.js" */
 /** @import { Transport } from "./transport.js" */
 /** @import { View } from "./view.js" */
 /**
  * @typedef {object} Parts
  * @property {Settings} settings
+ * @property {Tracing} tracing
  * @property {Transport} transport
  * @property {Knowledge} knowledge
  * @property {Policies} policies
@@ -50,6 +52,7 @@ export class Decisions {
 }
 export type Parts = {
     settings: Settings;
+    tracing: Tracing;
     transport: Transport;
     knowledge: Knowledge;
     policies: Policies;
@@ -62,6 +65,7 @@ import type { Admission } from "./model.js";
 import type { Outcome } from "./model.js";
 import type { Verdict } from "./model.js";
 import type { Settings } from "./options.js";
+import type { Tracing } from "./tracing.js";
 import type { Transport } from "./transport.js";
 import type { Knowledge } from "./knowledge.js";
 import type { Policies } from "./policies.js";

@@ -32,7 +32,7 @@ export function settingsOf(options: SekringOptions): Readonly<{
     reportsMax: number;
     /** Whether the process may end although the client is open. */
     background: boolean;
-    logger: Logger | Console;
+    logger: Console | Logger;
 }>;
 export type Logger = {
     info: (message: string) => void;

@@ -23,9 +23,10 @@ export class Outbox {
     /**
      * @param {Transport} transport
      * @param {Knowledge} knowledge
+     * @param {Tracing} tracing
      * @param {{ most: number, afterMs: number } & OutboxHooks} options
      */
-    constructor(transport: Transport, knowledge: Knowledge, { most, afterMs, ...hooks }: {
+    constructor(transport: Transport, knowledge: Knowledge, tracing: Tracing, { most, afterMs, ...hooks }: {
         most: number;
         afterMs: number;
     } & OutboxHooks);
@@ -90,5 +91,6 @@ export type OutboxHooks = {
 export type End = "empty" | "taken" | "away" | "refused";
 import type { Transport } from "./transport.js";
 import type { Knowledge } from "./knowledge.js";
+import type { Tracing } from "./tracing.js";
 import type { Verdict } from "./model.js";
 import { SekringUnavailable } from "./errors.js";

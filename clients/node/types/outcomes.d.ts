@@ -8,10 +8,14 @@ export function checkedOutcome(outcome: Outcome): Outcome;
  * What waits for the service: it has an id, so that it counts once however often it is sent.
  * @param {string} name
  * @param {Outcome} outcome
- * @param {string | undefined} gateway
- * @param {string | undefined} build
+ * @param {{ gateway?: string, build?: string, traceparent?: string }} from who says it, and within
+ *   which trace
  */
-export function reportOf(name: string, outcome: Outcome, gateway: string | undefined, build: string | undefined): {
+export function reportOf(name: string, outcome: Outcome, { gateway, build, traceparent }: {
+    gateway?: string;
+    build?: string;
+    traceparent?: string;
+}): {
     instanceId: string;
     atMs: number;
     body: {
@@ -26,6 +30,7 @@ export function reportOf(name: string, outcome: Outcome, gateway: string | undef
         ban_expires_in_ms: number | undefined;
         gateway: string | undefined;
         build: string | undefined;
+        traceparent: string | undefined;
     };
 };
 import type { Outcome } from "./model.js";

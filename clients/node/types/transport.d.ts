@@ -4,6 +4,7 @@
  * @returns {URL}
  */
 export function serviceUrl(text: string | URL): URL;
+/** @import { Tracing } from "./tracing.js" */
 /**
  * @typedef {object} Sending
  * @property {unknown} [body] sent as JSON
@@ -12,12 +13,15 @@ export function serviceUrl(text: string | URL): URL;
  */
 /** Sends requests to one service over a few connections that are kept. */
 export class Transport {
-    /** @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options */
+    /**
+     * @param {{ url: URL, token?: string | undefined, timeoutMs: number }} options
+     * @param {Tracing} tracing
+     */
     constructor({ url, token, timeoutMs }: {
         url: URL;
         token?: string | undefined;
         timeoutMs: number;
-    });
+    }, tracing: Tracing);
     /** Where the service is. */
     get url(): string;
     /**
@@ -60,3 +64,4 @@ export type Answer = {
     text: string;
 };
 import http from "node:http";
+import type { Tracing } from "./tracing.js";

@@ -7,7 +7,7 @@ import structlog
 
 from sekring.gateway.settings import GatewaySettings
 from sekring.settings import Settings, add_options, load_as
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
 
 __all__ = ["register", "run"]
 

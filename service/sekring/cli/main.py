@@ -36,6 +36,7 @@ _COMMANDS = (
     "health",
     "watch",
     "token",
+    "doctor",
 )
 
 _EPILOG = """\

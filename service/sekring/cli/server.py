@@ -17,6 +17,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 
+from sekring import __version__
 from sekring.binding import check_binding
 from sekring.draining import announce_drain, is_draining, prepare_drain
 from sekring.errors import SettingsError, StoreUnavailable
@@ -27,7 +28,9 @@ from sekring.store.embedded import Embedded
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.telemetry import configure_logging
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.logs import configure_logging
+from sekring.telemetry.siblings import prepare_siblings
 from sekring.tokens import TokenBook
 
 __all__ = ["serve"]
@@ -52,6 +55,7 @@ def serve(options: Mapping[str, object]) -> int:
     configure_logging(settings.log_level, settings.log_format)
     for warning in loaded.warnings:
         _log.warning(warning)
+    Otel(os.environ, "sekring", __version__).check()
     has_tokens = bool(TokenBook.load(settings.tokens_file, settings.tokens))
     if insecure := check_binding(settings, has_tokens=has_tokens):
         _log.warning(insecure)
@@ -61,6 +65,8 @@ def serve(options: Mapping[str, object]) -> int:
         asyncio.run(_check_keyspace(settings))
         os.environ.update(settings.as_environment())
         prepare_drain(folder)
+        if settings.workers > 1:
+            prepare_siblings(folder)
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(

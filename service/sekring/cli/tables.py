@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 
 import msgspec
@@ -59,9 +60,13 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], *, wraps: bool = True
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    wraps: bool = True,
+    styles: Mapping[str, str] = STATE_STYLES,
 ) -> None:
-    """Print a table; a cell that is a `State` has that state's colour.
+    """Print a table; a cell that is a `State`, or another enumeration's, has its style.
 
     On a terminal too narrow for it the last column wraps first; with `wraps=False` each row
     becomes a paragraph instead. A heading with a leading `>` is of a column of figures, aligned
@@ -86,7 +91,7 @@ def print_table(
             no_wrap=fixed + _LAST_MIN <= console.width and heading != headings[-1],
         )
     for row in rows:
-        table.add_row(*map(_cell, row))
+        table.add_row(*(_cell(value, styles) for value in row))
     _print(table)
 
 
@@ -100,8 +105,8 @@ def _table(*, show_header: bool) -> Table:
     )
 
 
-def _cell(value: str) -> Text:
-    return Text(printable(value), STATE_STYLES.get(value, "") if isinstance(value, State) else "")
+def _cell(value: str, styles: Mapping[str, str] = STATE_STYLES) -> Text:
+    return Text(printable(value), styles.get(value, "") if isinstance(value, StrEnum) else "")
 
 
 def _print(what: Text | Table) -> None:

@@ -16,7 +16,7 @@ from sekring.cli.together import Together
 from sekring.errors import SettingsError
 from sekring.settings import Settings, add_options, load
 from sekring.takes import SWITCH
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
 from sekring.tokens import TokenBook
 
 __all__ = ["register", "run"]

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from sekring import __version__
 from sekring.client.background import Background
 from sekring.client.client import AsyncClient
 from sekring.client.decisions import Decisions
@@ -18,6 +19,7 @@ from sekring.client.options import Options
 from sekring.client.reach import Reach
 from sekring.client.record import Record
 from sekring.client.reports import Reports
+from sekring.client.tracing import tracing
 from sekring.client.view import View
 from sekring.errors import NotAllowed, NotAuthenticated, SekringError, ServiceUnavailable
 from sekring.model import REFUSING, Admission
@@ -44,7 +46,9 @@ class Core:
         self.background = Background()
         self.follower = Follower(options, self.view)
         self.decisions = Decisions(self.view, self._want_policy)
-        self.reports = Reports(options, self.view, self.decisions, self._wake)
+        self.reports = Reports(
+            options, self.view, self.decisions, self._wake, tracing(__version__).traceparent
+        )
         self.reach = Reach(self.view, options.url, lambda: self.reports.behind)
         self.closed = False
         self._client: AsyncClient | None = None

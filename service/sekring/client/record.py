@@ -76,12 +76,19 @@ class Course:
     then reads `success_s`: whatever comes in between, one of them sees the other.
     """
 
-    __slots__ = ("attempt_id", "permitted_s", "record", "success_s", "taken")
+    __slots__ = ("attempt_id", "permitted_s", "record", "success_s", "taken", "traceparent")
 
-    def __init__(self, record: Record, attempt_id: str | None, permitted_s: float) -> None:
-        """Begin with one that was permitted now (CLOCK_MONOTONIC, s)."""
+    def __init__(
+        self,
+        record: Record,
+        attempt_id: str | None,
+        permitted_s: float,
+        traceparent: str | None,
+    ) -> None:
+        """Begin with one that was permitted now (CLOCK_MONOTONIC, s), in its trace if any."""
         self.record = record
         self.attempt_id = attempt_id
         self.permitted_s = permitted_s
+        self.traceparent = traceparent
         self.success_s = 0.0
         self.taken = False

@@ -65,12 +65,17 @@ class Reports:
         view: View,
         decisions: Decisions,
         wake: Callable[[Callable[[], object]], None],
+        traceparent: Callable[[], str | None],
     ) -> None:
-        """Prepare; `wake` has a function called on the client's own loop."""
+        """Prepare; `wake` has a function called on the client's own loop.
+
+        `traceparent` tells the trace that its caller is in: a report is sent outside of it.
+        """
         self._options = options
         self._view = view
         self._decisions = decisions
         self._wake = wake
+        self._traceparent = traceparent
         self._new: deque[Course | _Entry] = deque()
         #: What was taken out and is not answered yet, in its order.
         self._taken: deque[_Entry] = deque()
@@ -98,7 +103,9 @@ class Reports:
 
     def begin(self, record: Record) -> Course:
         """Begin an attempt that the view has permitted, or join the one that is begun already."""
-        course = Course(record, attempt_id(self._view, record), time.monotonic())
+        course = Course(
+            record, attempt_id(self._view, record), time.monotonic(), self._traceparent()
+        )
         record.course = course
         self._put(course, urgent=False)
         return course
@@ -112,6 +119,7 @@ class Reports:
                 attempt_id=name,
                 gateway=self._options.gateway,
                 build=self._options.build,
+                traceparent=self._traceparent(),
             )
             self._add(record, item, time.monotonic(), urgent=False)
 
@@ -123,6 +131,7 @@ class Reports:
             attempt_id=attempt_id,
             gateway=self._options.gateway,
             build=self._options.build,
+            traceparent=self._traceparent(),
         )
 
     def add(self, record: Record, item: BatchItem) -> None:
@@ -292,6 +301,7 @@ class Reports:
             attempt_id=what.attempt_id,
             gateway=self._options.gateway,
             build=self._options.build,
+            traceparent=what.traceparent,
         )
         if what.attempt_id is not None:
             yield _Entry(record, common, what.permitted_s)

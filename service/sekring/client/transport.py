@@ -5,12 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
 from msgspec import Struct
 
+from sekring.client.tracing import Tracing
 from sekring.errors import (
     InvalidInput,
     NotAllowed,
@@ -22,7 +24,7 @@ from sekring.errors import (
 )
 from sekring.wire import Problem
 
-__all__ = ["Transport"]
+__all__ = ["Route", "Transport"]
 
 _PROBLEM = "application/problem+json"
 
@@ -41,15 +43,34 @@ _PART_S = 600.0
 T = TypeVar("T")
 
 
+class Route(Struct, frozen=True):
+    """Where a request goes: `/v1/instances/s/outcomes`, by `/v1/instances/{instance_id}/outcomes`.
+
+    Traces and metrics go by the template, of which there are few.
+    """
+
+    template: str
+    path: str
+
+    @classmethod
+    def of(cls, template: str, query: str = "", **names: str) -> Self:
+        """Fill in the names of a template, each as one step of the path."""
+        path = template.format_map({key: _step(name) for key, name in names.items()})
+        return cls(template, path + query)
+
+
 class Transport:
     """Sends requests to one service over a few connections that are kept."""
 
-    def __init__(self, url: str, token: str | None, *, connections: int, agent: str) -> None:
+    def __init__(
+        self, url: str, token: str | None, *, connections: int, agent: str, tracing: Tracing
+    ) -> None:
         """Prepare it; nothing is sent yet."""
         headers = {"Accept": "application/json", "User-Agent": agent}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self._url = url.rstrip("/")
+        self._tracing = tracing
         self._http = httpx.AsyncClient(
             headers=headers,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -62,7 +83,13 @@ class Transport:
         await self._http.aclose()
 
     async def send(
-        self, method: str, path: str, answer: type[T], body: Struct | None, *, within_s: float
+        self,
+        method: str,
+        route: Route,
+        answer: type[T],
+        body: Struct | None,
+        *,
+        within_s: float,
     ) -> T:
         """Send a request and decode the answer; nothing takes longer than `within_s`.
 
@@ -70,7 +97,10 @@ class Transport:
             ServiceUnavailable: there was no answer in time, or none that the service gives.
             SekringError: what the service refused, as it named it.
         """
-        response = await self._answer(method, path, body, within_s)
+        url = self._url + route.path
+        with self._tracing.call(method, route.template, url) as call:
+            response = await self._answer(method, url, body, call.headers, within_s)
+            call.answered(response.status_code)
         if not response.is_success:
             raise _error_of(self._url, response)
         try:
@@ -80,7 +110,7 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, path: str, headers: Mapping[str, str], *, within_s: float
+        self, route: Route, headers: Mapping[str, str], *, within_s: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a stream of Server-Sent Events; hand out its bytes as they come.
 
@@ -88,8 +118,8 @@ class Transport:
             ServiceUnavailable: there was no answer in time, or the stream broke.
             SekringError: what the service refused, as it named it.
         """
-        asked = {"Accept": "text/event-stream", **headers}
-        request = self._http.build_request("GET", self._url + path, headers=asked)
+        asked = {"Accept": "text/event-stream", **self._tracing.headers(), **headers}
+        request = self._http.build_request("GET", self._url + route.path, headers=asked)
         response: httpx.Response | None = None
         try:
             async with asyncio.timeout(within_s):
@@ -108,15 +138,20 @@ class Transport:
                 await response.aclose()
 
     async def _answer(
-        self, method: str, path: str, body: Struct | None, within_s: float
+        self,
+        method: str,
+        url: str,
+        body: Struct | None,
+        traced: Mapping[str, str],
+        within_s: float,
     ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
-        headers = {} if body is None else {"Content-Type": "application/json"}
+        headers = dict(traced)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
             async with asyncio.timeout(within_s):
-                return await self._http.request(
-                    method, self._url + path, content=content, headers=headers
-                )
+                return await self._http.request(method, url, content=content, headers=headers)
         except TimeoutError as error:
             raise ServiceUnavailable(
                 f"The service at {self._url} did not answer within {within_s:g} s."
@@ -126,6 +161,11 @@ class Transport:
             raise ServiceUnavailable(
                 f"The service at {self._url} cannot be reached: {words}"
             ) from error
+
+
+def _step(name: str) -> str:
+    # `.` and `..` are fine names, and other steps unless they are quoted.
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _error_of(url: str, response: httpx.Response) -> SekringError:

@@ -10,6 +10,7 @@ from sekring.errors import DriverError, SekringError
 from sekring.gateway.finishing import finish
 from sekring.gateway.leases import Holding
 from sekring.gateway.outcome import kind_of, outcome_of
+from sekring.gateway.telemetry.attempts import AttemptTrace
 from sekring.gateway.tools import Tools
 from sekring.gateway.workers.connection import Connection
 from sekring.gateway.workers.messages import (
@@ -47,7 +48,12 @@ class Attempt:
     """
 
     def __init__(
-        self, tools: Tools, holding: Holding, attempt_id: str | None, shown: asyncio.Event
+        self,
+        tools: Tools,
+        holding: Holding,
+        attempt_id: str | None,
+        shown: asyncio.Event,
+        trace: AttemptTrace,
     ) -> None:
         """Report under `attempt_id` until the connection is made; set `shown` at a QR code."""
         self._tools = tools
@@ -57,6 +63,7 @@ class Attempt:
         self._connection: Connection | None = None
         self._device: str | None = None
         self._shown = shown
+        self._trace = trace
         self._connected = False
         self._paired = False
         #: It ends because we want it to, or because its device is unlinked.
@@ -108,10 +115,12 @@ class Attempt:
         A fault of ours or of the worker is this session's failure of unknown kind.
         """
         self._device = order.device
+        self._trace.dial()
         connection = self._connection = self._tools.workers.connect(order)
         try:
             async for event in connection.events():
-                await self._take(event)
+                with self._trace.on_behalf():
+                    await self._take(event)
         except asyncio.CancelledError:
             self._on_purpose = True
             raise
@@ -119,7 +128,8 @@ class Attempt:
             self._fault = f"An error of the gateway itself ({type(error).__name__}; see its log)."
             _log.exception("session failed by an error of ours", instance_id=self._name)
         finally:
-            await finish(self._close(connection))
+            with self._trace.on_behalf():
+                await finish(self._close(connection))
 
     # ------------------------------------------------------------------------------- events
 
@@ -160,6 +170,8 @@ class Attempt:
 
     async def _connect(self, event: Connected) -> None:
         self._connected = self._holding.connected = True
+        self._trace.connected()
+        self._tools.telemetry.metrics.attempt_ended("connected", self._trace)
         if event.device is not None and event.device != self._device:
             await self._bind(event.device)
         _log.info("session connected", instance_id=self._name)
@@ -170,6 +182,7 @@ class Attempt:
                 outcome="success", attempt_id=self._attempt_id, gateway=self._tools.gateway
             ),
         )
+        self._trace.lasts()
 
     async def say_still_connected(self) -> None:
         """Repeat the success of a connection that lasts, so that it is not taken for gone."""
@@ -184,6 +197,17 @@ class Attempt:
         self._settled = True
         self.failed_s = time.monotonic()
         self._holding.connected = False
+        self._note_failure(kind_of(failed), failed.detail)
+        with self._trace.on_behalf():
+            await self._report_failure(failed)
+
+    def _note_failure(self, kind: Kind, detail: str) -> None:
+        """Take note for traces and metrics; an attempt fails only until it is connected."""
+        self._trace.failed(kind, detail)
+        if not self._connected:
+            self._tools.telemetry.metrics.attempt_ended(str(kind), self._trace)
+
+    async def _report_failure(self, failed: Failed) -> None:
         kind = kind_of(failed)
         _log.warning("session failed", instance_id=self._name, kind=str(kind), detail=failed.detail)
         self._tell(Phase.WAITING, f"{kind}: {failed.detail}")
@@ -248,7 +272,9 @@ class Attempt:
         failed = Failed(instance_id=self._name, kind=Kind.UNKNOWN, detail=self._fault)
         build = self._tools.workers.build
         body = outcome_of(failed, attempt_id=attempt_id, gateway=gateway, build=build)
-        self._keep_pace(await self._tools.reports.send(self._name, body))
+        self._note_failure(Kind.UNKNOWN, self._fault)
+        with self._trace.on_behalf():
+            self._keep_pace(await self._tools.reports.send(self._name, body))
         self._tell(Phase.WAITING, self._fault)
 
     # ------------------------------------------------------------------------------ devices

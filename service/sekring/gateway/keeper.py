@@ -10,6 +10,7 @@ What makes sure that a session is connected only once:
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -18,7 +19,8 @@ import structlog
 from sekring.client import AsyncClient
 from sekring.errors import SekringError
 from sekring.gateway.leases import Holding, Terms, excess
-from sekring.wire import ClaimBody, HeldLease, Lease, ReleaseBody, RenewBody, RenewedLease
+from sekring.gateway.reach import Reach
+from sekring.wire import ClaimBody, HeldLease, Lease, Phase, ReleaseBody, RenewBody, RenewedLease
 
 __all__ = ["Keeper", "KeptSession"]
 
@@ -45,6 +47,9 @@ _RELEASE_S: Final = 2.0
 
 #: How long a session takes to end, in seconds, until that is worth a line in the log.
 _SLOW_S: Final = 10.0
+
+#: How long the renewals may stand still beyond their pause, in seconds.
+_STUCK_S: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -73,11 +78,18 @@ class Keeper(Generic[S]):
         gateway: str,
         capacity: int,
         begin: Callable[[Holding], S],
+        *,
         devices: str | None = None,
+        reach: Reach | None = None,
+        lost: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Own up to `capacity` sessions under the name `gateway`; `devices` names its store."""
+        """Own up to `capacity` sessions under the name `gateway`; `devices` names its store.
+
+        `lost` is told why a lease was lost: `expired`, `taken` or `abandoned`.
+        """
         self._client = client
         self._devices = devices
+        self._tell_lost = lost
         self._gateway = gateway
         self._capacity = capacity
         self._begin = begin
@@ -85,8 +97,28 @@ class Keeper(Generic[S]):
         self._terms: Terms | None = None
         self._draining = asyncio.Event()
         self._renew_soon = asyncio.Event()
-        self._away = False
+        self._reach = reach or Reach()
+        self._turned_s = time.monotonic()
         self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def phases(self) -> Counter[Phase]:
+        """How many sessions stand where, by what the service was told last."""
+        told = (holding.told for holding, _, _ in self._held.values())
+        return Counter(body.phase if body else Phase.WAITING for body in told)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._draining.is_set()
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether the leases are looked after: what that waits for has a deadline, always."""
+        if self._group is None:
+            return True
+        pause_s = _CLAIM_EVERY_S if self._terms is None else self._terms.renew_every_s
+        return time.monotonic() - self._turned_s < pause_s + _STUCK_S
 
     @property
     def sessions(self) -> list[S]:
@@ -153,9 +185,9 @@ class Keeper(Generic[S]):
         try:
             answer = await self._client.claim(body, within_s=_WITHIN_S)
         except SekringError as error:
-            self._went_wrong("claim", error)
+            self._reach.missed("claim", error)
             return _CLAIM_EVERY_S
-        self._went_well()
+        self._reach.answered()
         terms = self._terms = Terms(answer.ttl_ms / 1000)
         if answer.leases:
             _log.info(
@@ -198,6 +230,7 @@ class Keeper(Generic[S]):
         except Exception:  # noqa: BLE001 - it must not end the others
             # Nothing is known of its connection, so it is not given back: the lease runs out.
             holding.lost = True
+            self._tell_lost("abandoned")
             _log.exception("session ended unexpectedly", instance_id=holding.instance_id)
 
     async def _hold(self, holding: Holding, running: asyncio.Task[None]) -> None:
@@ -205,6 +238,7 @@ class Keeper(Generic[S]):
         while not running.done() and not holding.ending:
             now_s = time.monotonic()
             if holding.is_over(now_s):
+                self._tell_lost("expired")
                 self._end(holding, "its lease is over")
             else:
                 await asyncio.wait([running], timeout=holding.until_s - now_s)
@@ -229,6 +263,8 @@ class Keeper(Generic[S]):
             entry[2].cancel()
 
     def _lose(self, holding: Holding) -> None:
+        if not holding.lost:
+            self._tell_lost("taken")
         holding.lost = True
         self._end(holding, "another gateway owns it")
 
@@ -255,15 +291,16 @@ class Keeper(Generic[S]):
 
     async def _renew_on(self) -> None:
         while True:
-            sent_s, pause_s = time.monotonic(), _CLAIM_EVERY_S
+            sent_s = self._turned_s = time.monotonic()
+            pause_s = _CLAIM_EVERY_S
             if self._terms is not None:
                 try:
                     share = await self._renew([holding for holding, _, _ in self._held.values()])
                 except SekringError as error:
-                    self._went_wrong("renewal", error)
+                    self._reach.missed("renewal", error)
                     pause_s = self._terms.retry_s
                 else:
-                    self._went_well()
+                    self._reach.answered()
                     self._hand_over(share)
                     pause_s = sent_s + self._terms.renew_every_s - time.monotonic()
             await self._rest(self._renew_soon, max(0.0, pause_s))
@@ -276,7 +313,7 @@ class Keeper(Generic[S]):
         try:
             await self._renew([holding for holding, _, _ in self._held.values()])
         except SekringError as error:
-            self._went_wrong("renewal", error)
+            self._reach.missed("renewal", error)
 
     async def _renew(self, holdings: Sequence[Holding]) -> int:
         """Renew leases; return the gateway's share. Raises `SekringError`."""
@@ -284,6 +321,7 @@ class Keeper(Generic[S]):
         assert terms is not None  # noqa: S101 - nothing is held before
         by_name = {holding.named: holding for holding in holdings}
         for first in range(0, max(1, len(holdings)), _RENEWED_AT_ONCE):
+            self._turned_s = time.monotonic()
             some = holdings[first : first + _RENEWED_AT_ONCE]
             body = RenewBody(
                 gateway=self._gateway,
@@ -320,17 +358,7 @@ class Keeper(Generic[S]):
         if holding := excess((one for one, _, _ in self._held.values()), share):
             self._end(holding, "other gateways have room for it")
 
-    # ------------------------------------------------------------------------------- trouble
-
-    def _went_wrong(self, what: str, error: SekringError) -> None:
-        tell = _log.debug if self._away else _log.warning
-        tell("the service does not answer", what=what, error=str(error))
-        self._away = True
-
-    def _went_well(self) -> None:
-        if self._away:
-            _log.info("the service answers again")
-        self._away = False
+    # -------------------------------------------------------------------------------- waiting
 
     @staticmethod
     async def _rest(until: asyncio.Event, seconds: float) -> None:

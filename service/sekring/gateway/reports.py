@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from sekring.client import AsyncClient
 from sekring.errors import InvalidInput, NotFound, Refused, SekringError
+from sekring.gateway.telemetry.calls import traceparent
 from sekring.model import Verdict
 from sekring.wire import BatchItem, OutcomeBody
 
@@ -43,6 +44,8 @@ class _Kept(Struct, frozen=True):
     instance_id: str
     body: OutcomeBody
     at_s: float
+    #: The trace that it belongs to: one that is sent later is sent outside of it.
+    traceparent: str | None
 
     def aged(self) -> OutcomeBody:
         """Return it as it is to be sent now."""
@@ -51,7 +54,8 @@ class _Kept(Struct, frozen=True):
 
     def item(self) -> BatchItem:
         """Return it as it is to be sent now, among others."""
-        return BatchItem(instance_id=self.instance_id, **structs.asdict(self.aged()))
+        fields = structs.asdict(self.aged())
+        return BatchItem(instance_id=self.instance_id, traceparent=self.traceparent, **fields)
 
 
 class Reports:
@@ -92,7 +96,8 @@ class Reports:
         if body.id is None and body.attempt_id is None:
             body = structs.replace(body, id=secrets.token_urlsafe(9))
         now_s = time.monotonic()
-        report = _Kept(instance_id, body, now_s if at_s is None else min(at_s, now_s))
+        at_s = now_s if at_s is None else min(at_s, now_s)
+        report = _Kept(instance_id, body, at_s, traceparent())
         if self._kept_of[instance_id]:
             self._keep(report)
             return None

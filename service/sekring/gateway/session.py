@@ -11,6 +11,7 @@ from sekring.errors import DriverError, SekringError, ServiceUnavailable
 from sekring.gateway.attempt import Attempt
 from sekring.gateway.finishing import finish
 from sekring.gateway.leases import Holding
+from sekring.gateway.telemetry.attempts import AttemptTrace
 from sekring.gateway.tools import Tools
 from sekring.gateway.workers.messages import Connect
 from sekring.model import Admission
@@ -135,14 +136,18 @@ class Session:
             self._tell(Phase.UNPAIRED)
             await self._woken.wait()
         await self._rest(self._woken, self._not_before_s - time.monotonic())
-        admission = await self._permitted()
-        order = await self._prepared(admission)
+        admission, trace = await self._permitted()
+        with trace.attempting():
+            await self._attempt_now(admission, trace)
+
+    async def _attempt_now(self, admission: Admission, trace: AttemptTrace) -> None:
+        order = await self._prepared(admission, trace)
         if order is None:
             return
         # What was wanted until now is being done.
         self._woken.clear()
         self._shown.clear()
-        attempt = Attempt(self._tools, self._holding, admission.attempt_id, self._shown)
+        attempt = Attempt(self._tools, self._holding, admission.attempt_id, self._shown, trace)
         self._attempt = attempt
         self._number += 1
         try:
@@ -154,23 +159,26 @@ class Session:
         self._failed_s, self._not_before_s = attempt.failed_s, attempt.not_before_s
         self._unpaired = attempt.unpaired
 
-    async def _permitted(self) -> Admission:
-        """Ask until the service permits an attempt."""
+    async def _permitted(self) -> tuple[Admission, AttemptTrace]:
+        """Ask until the service permits an attempt; each question begins a trace."""
         away_s = _AWAY_FIRST_S
         while True:
             body = AttemptBody(
                 gateway=self._tools.gateway, build=self._tools.workers.build, strong=self._strong
             )
+            trace = AttemptTrace(self._tools.telemetry.tracing, self._tools.gateway, self._name)
             try:
-                admission = await self._tools.client.permit(self._name, body)
+                with trace.asking():
+                    admission = await self._tools.client.permit(self._name, body)
             except ServiceUnavailable as error:
                 _log.debug("no answer to a permit", instance_id=self._name, error=str(error))
                 await self._rest(self._woken, away_s)
                 away_s = min(away_s * 2, _AWAY_MOST_S)
                 continue
             self._strong = False
+            trace.answered(admission)
             if admission.permitted:
-                return admission
+                return admission, trace
             self._tell(Phase.WAITING, _refusal(admission))
             away_s = _AWAY_FIRST_S
             retry_s = _ASK_AGAIN_S
@@ -178,10 +186,11 @@ class Session:
                 retry_s = min(admission.retry_after_ms / 1000, _ASK_AGAIN_S)
             await self._rest(self._woken, max(retry_s, _ASK_LEAST_S))
 
-    async def _prepared(self, admission: Admission) -> Connect | None:
+    async def _prepared(self, admission: Admission, trace: AttemptTrace) -> Connect | None:
         """Wait out the backoff; return what is to be done, `None` if the breaker was reset."""
         try:
-            order = await self._order(admission)
+            with trace.step("wait"):
+                order = await self._order(admission)
         except BaseException:
             await finish(self._give_up(admission))
             raise

@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from sekring.settings import LOG_FORMAT, LOG_LEVEL, Declared, Setting
-from sekring.takes import PATH, SERVICE_URL, Takes, matching, one_of, whole_number
+from sekring.takes import HOST, PATH, SERVICE_URL, Takes, matching, one_of, whole_number
 
 __all__ = ["GatewaySettings"]
 
@@ -108,5 +108,11 @@ class GatewaySettings(Declared, frozen=True, kw_only=True):
         ),
     ] = 180_000
     data_dir: Annotated[Path, Setting("folder of the device store", PATH)] = Path(".sekring")
+    gateway_probe_host: Annotated[
+        str, Setting("address that /live, /ready and /metrics of the gateway listen on", HOST)
+    ] = "127.0.0.1"
+    gateway_probe_port: Annotated[
+        int | None, Setting("their TCP port; none: they are not there", whole_number(1, 65_535))
+    ] = None
     log_level: Annotated[str, LOG_LEVEL] = "info"
     log_format: Annotated[str, LOG_FORMAT] = "auto"

@@ -11,12 +11,13 @@ import logging
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, Literal, NoReturn, cast
 
 import structlog
 from msgspec import Struct
 
+from sekring import __version__
 from sekring.client import AsyncClient
 from sekring.gateway.devices.choose import choose_store
 from sekring.gateway.devices.memory import MemoryStore
@@ -27,14 +28,23 @@ from sekring.gateway.keeper import Keeper
 from sekring.gateway.leases import Holding
 from sekring.gateway.naming import own_name
 from sekring.gateway.phases import Phases
+from sekring.gateway.reach import Reach
 from sekring.gateway.reports import Reports
 from sekring.gateway.session import Session
 from sekring.gateway.settings import GatewaySettings
-from sekring.gateway.tools import Tools
+from sekring.gateway.telemetry.calls import ServiceCalls
+from sekring.gateway.telemetry.listener import exporting, probed
+from sekring.gateway.telemetry.metrics import GatewayMetrics
+from sekring.gateway.tools import Telemetry, Tools
 from sekring.gateway.workers.choice import DriverChoice
 from sekring.gateway.workers.connection import Workers
 from sekring.gateway.workers.pool import WorkerPool
 from sekring.gateway.workers.pooled import Deadlines
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.push import Push
+from sekring.telemetry.tracing import Tracing
+from sekring.wire import Phase
 
 __all__ = ["supervise"]
 
@@ -63,18 +73,24 @@ async def supervise(settings: GatewaySettings) -> int:
     Raises:
         StartError: a setting, the driver, the device store or the service's answer forbids it.
     """
+    otel = Otel(os.environ, "sekring-gateway", __version__)
+    tracing, meters = Tracing(otel), Meters()
+    metrics, push = GatewayMetrics(meters), Push(otel, meters.gather)
     workers = WorkerPool(
         _driver(settings),
         per_worker=settings.sessions_per_worker,
         deadlines=Deadlines(
             dial_ms=settings.dial_timeout_ms, pairing_ms=settings.pairing_timeout_ms
         ),
+        exited=metrics.worker_exited,
     )
     _raise_file_limit()
     async with _devices(settings) as devices, _clients(settings) as clients:
-        gateway = settings.gateway_name or own_name()
-        await introduce(clients.leases, gateway, settings, devices.identity)
-        return await _Supervisor(settings, gateway, clients, workers, devices).run()
+        supervisor = _Supervisor(settings, clients, workers, devices, Telemetry(tracing, metrics))
+        metrics.watch(supervisor)
+        async with exporting(otel, tracing, push), probed(settings, supervisor, meters.gather):
+            await supervisor.introduce()
+            return await supervisor.run()
 
 
 class _Clients(Struct, frozen=True):
@@ -88,21 +104,28 @@ class _Supervisor:
     def __init__(
         self,
         settings: GatewaySettings,
-        gateway: str,
         clients: _Clients,
         workers: WorkerPool,
         devices: DeviceStore,
+        telemetry: Telemetry,
     ) -> None:
+        gateway = settings.gateway_name or own_name()
+        self._settings = settings
+        self._leases = clients.leases
         self._workers = workers
+        self._reach = Reach()
+        self.introduced = False
         self._reports = Reports(clients.sessions)
         self._phases = Phases(clients.sessions, gateway)
-        identity = devices.identity
+        identity = self._identity = devices.identity
         self._keeper = Keeper(
             clients.leases,
             gateway,
             settings.gateway_capacity,
             self._begin,
-            None if identity is None else str(identity),
+            devices=None if identity is None else str(identity),
+            reach=self._reach,
+            lost=telemetry.metrics.lease_lost,
         )
         self._errands = Errands(clients.sessions, gateway, self._keeper.session)
         self._tools = Tools(
@@ -111,11 +134,55 @@ class _Supervisor:
             reports=self._reports,
             phases=self._phases,
             workers=cast("Workers", workers),
+            telemetry=telemetry,
             devices=devices,
             still_held=self._keeper.still_held,
             proxy=settings.proxy,
         )
         self._ending = False
+
+    # -------------------------------------------------------------- what probes and metrics ask
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether the leases are looked after."""
+        return self._keeper.is_turning
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self._ending
+
+    @property
+    def service_reachable(self) -> bool:
+        """Whether the service has answered the last claim or renewal."""
+        return self._reach.is_there
+
+    @property
+    def capacity(self) -> int:
+        """How many sessions it owns at most."""
+        return self._settings.gateway_capacity
+
+    @property
+    def phases(self) -> Mapping[Phase, int]:
+        """How many sessions stand where."""
+        return self._keeper.phases
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes there are."""
+        return len(self._workers.pids)
+
+    # ---------------------------------------------------------------------------- its life
+
+    async def introduce(self) -> None:
+        """Join the other gateways.
+
+        Raises:
+            StartError: the service's answer forbids it.
+        """
+        await introduce(self._leases, self._tools.gateway, self._settings, self._identity)
+        self.introduced = True
 
     async def run(self) -> int:
         """Return when everything has ended in order."""
@@ -212,8 +279,10 @@ async def _devices(settings: GatewaySettings) -> AsyncIterator[DeviceStore]:
 @contextlib.asynccontextmanager
 async def _clients(settings: GatewaySettings) -> AsyncIterator[_Clients]:
     async with (
-        AsyncClient(settings.url, settings.token, connections=8) as leases,
-        AsyncClient(settings.url, settings.token) as sessions,
+        AsyncClient(
+            settings.url, settings.token, connections=8, traced_by=ServiceCalls()
+        ) as leases,
+        AsyncClient(settings.url, settings.token, traced_by=ServiceCalls()) as sessions,
     ):
         yield _Clients(leases, sessions)
 

@@ -36,21 +36,24 @@ from sekring.http.errands import ErrandRoutes
 from sekring.http.events import Events
 from sekring.http.failures import FailureRoutes
 from sekring.http.gateways import GatewayRoutes
+from sekring.http.gauges import add_gauges
 from sekring.http.guard import GuardRoutes
 from sekring.http.guide import Guide
 from sekring.http.health import Probes
+from sekring.http.hotroutes import HotRoutes
 from sekring.http.instances import Instances, Operations
 from sekring.http.leases import LeaseRoutes
 from sekring.http.limits import MAX_BODY_BYTES, Limits, add_security_headers
 from sekring.http.linking import LinkingRoutes
 from sekring.http.messaging import MessagingRoutes
+from sekring.http.metrics import Metrics
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.runtime import Runtime
 from sekring.http.sessions import SessionRoutes
 from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
-from sekring.telemetry import configure_logging
+from sekring.telemetry.logs import configure_logging
 
 __all__ = ["create_app", "from_environment"]
 
@@ -63,6 +66,7 @@ def create_app(settings: Settings) -> Litestar:
             the tokens cannot be read.
     """
     runtime = Runtime(settings)
+    add_gauges(runtime.meters, runtime)
     assets = AssetBook()
     views = Views(assets)
     pulse = Pulse(runtime.feed)
@@ -97,6 +101,7 @@ def create_app(settings: Settings) -> Litestar:
             LinkingRoutes,
             MessagingRoutes,
             Probes,
+            Metrics,
             FleetPage,
             Actions,
             Holds,
@@ -115,7 +120,7 @@ def create_app(settings: Settings) -> Litestar:
             "pulse": Provide(lambda: pulse, sync_to_thread=False),
         },
         guards=[authorize],
-        middleware=[Limits(settings.request_timeout_ms)],
+        middleware=[Limits(settings.request_timeout_ms, runtime.observer)],
         before_send=[add_security_headers],
         exception_handlers={Exception: answer_reader},
         plugins=[RawSchema()],
@@ -156,8 +161,9 @@ def _refuse_unknown(response: Response[Any]) -> Response[Any]:
     return response
 
 
-def from_environment() -> Litestar:
+def from_environment() -> HotRoutes:
     """Return the app for the environment's settings: what each server process calls."""
     settings = load(os.environ).settings
     configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
+    app = create_app(settings)
+    return HotRoutes(app, app.state.runtime)

@@ -1,29 +1,23 @@
 """`/v1`: attempts and their outcomes, what gateways call all the time."""
 
-import asyncio
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Controller, Request, post
 from litestar.params import Body
 
-from sekring.errors import SekringError
 from sekring.http.bodies import JsonBody
 from sekring.http.examples import ADMISSION, ATTEMPT, BATCH, OUTCOME, VERDICT, VERDICTS, documented
+from sekring.http.judging import judge_all
 from sekring.http.options import NEEDS
 from sekring.http.origin import origin_of
 from sekring.http.parameters import PathId
-from sekring.http.problems import problem_of
 from sekring.http.runtime import Runtime
+from sekring.http.spans import tell
 from sekring.model import Admission, Verdict
 from sekring.tokens import Permission
-from sekring.wire import AttemptBody, Batch, BatchAnswer, BatchItem, BatchResult, OutcomeBody
+from sekring.wire import AttemptBody, Batch, BatchAnswer, OutcomeBody
 
 __all__ = ["Attempts"]
-
-
-class _Named(msgspec.Struct):
-    instance_id: str | None = None
 
 
 class Attempts(Controller):
@@ -55,7 +49,11 @@ class Attempts(Controller):
         If not, ask again after `retry_after_ms`; `null` means that only a person can help.
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.permits.permit(instance_id, origin, data.build, strong=data.strong)
+        admission = await runtime.permits.permit(
+            instance_id, origin, data.build, strong=data.strong
+        )
+        tell(admission)
+        return admission
 
     @post(
         "/instances/{instance_id:str}/outcomes",
@@ -93,7 +91,9 @@ class Attempts(Controller):
         | `disconnected` | ended on purpose |
         """
         origin = origin_of(request, gateway=data.gateway)
-        return await runtime.breaker.report(instance_id, data, origin)
+        verdict = await runtime.breaker.report(instance_id, data, origin)
+        tell(verdict, data.kind)
+        return verdict
 
     @post(
         "/outcomes",
@@ -115,40 +115,6 @@ class Attempts(Controller):
         Elements of one instance are taken in the order of the batch. A client that permits by its
         own view, fed by `/v1/events`, says with the outcome `attempt` that one has begun.
         """
-        return BatchAnswer(await _judge_all(request, runtime, data))
-
-
-async def _judge_all(
-    request: Request[Any, Any, Any], runtime: Runtime, batch: Batch
-) -> list[BatchResult]:
-    async def one(raw: msgspec.Raw) -> BatchResult:
-        try:
-            item = msgspec.json.decode(raw, type=BatchItem)
-            origin = origin_of(request, gateway=item.gateway)
-            if item.outcome == "attempt":
-                return _begun(await runtime.breaker.register(item, origin))
-            verdict = await runtime.breaker.report(item.instance_id, item, origin)
-        except (SekringError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return BatchResult(instance_id=_name_in(raw), error=problem_of(error))
-        return BatchResult(**{name: getattr(verdict, name) for name in verdict.__struct_fields__})
-
-    return await asyncio.gather(*map(one, batch.outcomes))
-
-
-def _begun(admission: Admission) -> BatchResult:
-    return BatchResult(
-        instance_id=admission.instance_id,
-        permitted=admission.permitted,
-        state=admission.state,
-        failures=admission.failures,
-        retry_after_ms=admission.retry_after_ms,
-        epoch=admission.epoch,
-        degraded=admission.degraded,
-    )
-
-
-def _name_in(raw: msgspec.Raw) -> str | None:
-    try:
-        return msgspec.json.decode(raw, type=_Named).instance_id
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+        return await judge_all(
+            runtime, data.outcomes, lambda gateway: origin_of(request, gateway=gateway)
+        )

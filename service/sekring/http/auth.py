@@ -25,6 +25,7 @@ __all__ = [
     "SESSION_S",
     "Signer",
     "authorize",
+    "is_answered_host",
     "may",
     "session_caller",
 ]
@@ -136,10 +137,21 @@ def _refuse_other_sites(connection: _Connection) -> None:
 
 
 def _refuse_other_hosts(connection: _Connection, runtime: Runtime) -> None:
-    """Without tokens, refuse names that some site's DNS may have pointed at this machine."""
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-    if not runtime.settings.insecure and not is_loopback(host):
+    host = connection.headers.get("host", "")
+    if not is_answered_host(host, runtime):
         raise NotAllowed(
-            f"No token is configured, so only localhost is answered, not '{host}': "
+            f"No token is configured, so only localhost is answered, not '{_hostname(host)}': "
             "configure tokens (`sekring token new`)."
         )
+
+
+def is_answered_host(host: str, runtime: Runtime) -> bool:
+    """Tell whether requests for that `Host` are answered where no token is configured.
+
+    Some site's DNS may have pointed another name at this machine.
+    """
+    return runtime.settings.insecure or is_loopback(_hostname(host))
+
+
+def _hostname(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or ""

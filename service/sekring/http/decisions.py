@@ -13,6 +13,9 @@ from sekring.replica import Replica
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.scripts import Scripts
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.spans import Roots, untraced
 
 __all__ = ["Decisions"]
 
@@ -32,15 +35,23 @@ class Decisions:
         confirm: Confirm | None = None,
         changed: Callable[[int], None] = lambda _: None,
         rung: Callable[[str, str], None] = lambda *_: None,
+        roots: Roots = untraced,
+        instruments: Instruments | None = None,
     ) -> None:
         """Wire; nothing is sent.
 
         `available` tells whether a partition's Redis can be reached, `confirm` whether replicas of
         it have what was written about an instance; `changed` is told of partitions with news, and
-        `rung` of bells.
+        `rung` of bells; `roots` begins traces, and `instruments` count.
         """
+        instruments = instruments or Instruments(Meters())
         self.replica = Replica(
-            scripts, keyspace, staleness_ms=staleness_ms, changed=changed, rung=rung
+            scripts,
+            keyspace,
+            staleness_ms=staleness_ms,
+            changed=changed,
+            rung=rung,
+            roots=roots,
         )
         self.pledges = Pledges(scripts, confirm)
         self.replay = ReplayQueue(
@@ -63,5 +74,6 @@ class Decisions:
             self.registrar,
             self.degraded,
             self.pledges,
+            instruments=instruments,
         )
-        self.permits = PacedPermits(self.breaker, self.guard)
+        self.permits = PacedPermits(self.breaker, self.guard, instruments)

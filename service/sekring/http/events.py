@@ -103,7 +103,7 @@ class Events(Controller):
         def alive() -> bytes:
             return b"" if alive_ms is None else _alive(runtime.keyspace_id, since_ms, subscription)
 
-        frames = _frames(runtime.feed, subscription, heartbeat_ms / 1000, alive)
+        frames = _frames(runtime, subscription, heartbeat_ms / 1000, alive)
         return EventStream(frames, subscription.ended)
 
 
@@ -121,11 +121,13 @@ def _cursor(feed: Feed, field: str, text: str | None) -> Cursor | None:
 
 
 async def _frames(
-    feed: Feed, subscription: Subscription, heartbeat_s: float, alive: Callable[[], bytes]
+    runtime: Runtime, subscription: Subscription, heartbeat_s: float, alive: Callable[[], bytes]
 ) -> AsyncGenerator[bytes, None]:
     yield comment("transitions of Sekring's circuit breakers", retry_ms=_RETRY_MS)
+    feed, streams = runtime.feed, runtime.instruments.event_streams
     if feed.closing:
         return
+    streams[()] += 1
     try:
         async with subscription.open():
             _log.debug("event stream opened", listeners=feed.listeners)
@@ -141,6 +143,7 @@ async def _frames(
                     heartbeat_due_s = time.monotonic() + heartbeat_s
                     yield _heartbeat(subscription) + alive()
     finally:
+        streams[()] -= 1
         _log.debug("event stream ended", listeners=feed.listeners)
 
 

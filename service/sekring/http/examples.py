@@ -50,6 +50,7 @@ __all__ = [
     "HEALTH",
     "HISTORY",
     "IN_FORCE",
+    "METRICS",
     "OUTCOME",
     "PAGE",
     "POLICY",
@@ -188,6 +189,11 @@ EVENTS = (
     "event: alive\n"
     'data: {"keyspace":"5ab1d3c0f2e94a76","since_ms":4100000,"sent_ms":4200500,"proven_ms":4200020,'
     f'"redis_ms":{_EPOCH + 480}}}\n\n'
+)
+METRICS = (
+    "# HELP sekring_permits_total Attempts that were permitted, by who answered.\n"
+    "# TYPE sekring_permits_total counter\n"
+    'sekring_permits_total{source="view"} 812.0\n'
 )
 RESET_DONE = ResetAnswer(
     instance_id=_ID, was=State.OPEN, state=State.CLOSED, epoch=_EPOCH, known=True

@@ -5,29 +5,14 @@ from typing import Any
 from litestar import Controller, Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
 from sekring.http.examples import documented
 from sekring.http.options import NEEDS
 from sekring.http.runtime import Runtime
+from sekring.wire.probes import Component, Readiness
 
-__all__ = ["Component", "Probes", "Readiness"]
-
-
-class Component(Struct, frozen=True):
-    """One part of the replica: `ok`, `degraded` (it goes on without), or what is the matter."""
-
-    status: str
-    detail: str | None = None
-
-
-class Readiness(Struct, frozen=True):
-    """Whether the replica wants requests, and how its parts are."""
-
-    status: str
-    components: dict[str, Component]
-
+__all__ = ["Probes"]
 
 _READY = Readiness("ok", {"redis": Component("ok"), "server": Component("ok")})
 _DRAINING = Readiness("unavailable", {"redis": Component("ok"), "server": Component("draining")})
@@ -70,9 +55,8 @@ class Probes(Controller):
             "server": Component("draining") if runtime.draining else Component("ok"),
         }
         # Without Redis it decides by itself: to take it away from its callers would help nobody.
-        ready = all(component.status in {"ok", "degraded"} for component in components.values())
-        body = Readiness("ok" if ready else "unavailable", components)
-        return Response(body, status_code=200 if ready else 503)
+        body = Readiness.of(components)
+        return Response(body, status_code=200 if body.status == "ok" else 503)
 
 
 async def _redis(runtime: Runtime) -> Component:

@@ -1,23 +1,34 @@
-"""What every request goes through: a deadline, security headers, and one line in the log."""
+"""What every request goes through: a span, a deadline, security headers, a clock, a log line."""
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
-import structlog
 from litestar.middleware import ASGIMiddleware
 
 from sekring.errors import InvalidInput
+from sekring.http.observer import Observer
 from sekring.http.options import DEADLINE_S, NO_DEADLINE, option_of
+from sekring.http.spans import begin
 from sekring.wire import Problem
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["MAX_BODY_BYTES", "Limits", "add_security_headers"]
+__all__ = [
+    "FAILED",
+    "MAX_BODY_BYTES",
+    "SECURITY_HEADERS",
+    "Limits",
+    "add_security_headers",
+    "send_timeout",
+]
 
 MAX_BODY_BYTES = 1024 * 1024
+
+#: Key in a request's scope: the error in which it has ended already (`sekring.http.hotroutes`).
+FAILED = "sekring.failed"
 
 #: No page of ours loads anything from elsewhere, or may be framed.
 _CONTENT_SECURITY_POLICY = (
@@ -25,7 +36,7 @@ _CONTENT_SECURITY_POLICY = (
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-_SECURITY_HEADERS = (
+SECURITY_HEADERS = (
     (b"content-security-policy", _CONTENT_SECURITY_POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -34,29 +45,28 @@ _SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 
-_log = structlog.get_logger(__name__)
-
 
 async def add_security_headers(message: "Message", _: "Scope") -> None:
     """Add what the answer has not set itself: Litestar's hook on everything that is sent."""
     if message["type"] == "http.response.start":
         present = {name for name, _ in message["headers"]}
-        added = [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+        added = [pair for pair in SECURITY_HEADERS if pair[0] not in present]
         message["headers"] = [*message["headers"], *added]
 
 
 class Limits(ASGIMiddleware):
-    """Ends a request at its deadline with 503, and logs each."""
+    """Ends a request at its deadline with 503, traces each and logs it."""
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self, deadline_ms: int, observer: Observer) -> None:
         """Let a request take `deadline_ms`, its body's arrival included."""
         self._deadline_s = deadline_ms / 1000
+        self._observer = observer
 
     async def handle(
         self, scope: "Scope", receive: "Receive", send: "Send", next_app: "ASGIApp"
     ) -> None:
         """Pass the request on."""
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         status = 0
 
         async def send_noting_status(message: "Message") -> None:
@@ -71,24 +81,22 @@ class Limits(ASGIMiddleware):
                 "The path has an empty part: an instance_id is missing.", "instance_id"
             )
         deadline_s = option_of(scope, DEADLINE_S) or self._deadline_s
-        try:
-            async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
-                await next_app(scope, receive, send_noting_status)
-        except TimeoutError:
-            if status == 0:
-                await _send_timeout(send_noting_status, deadline_s)
-        finally:
-            # The query may hold a token: the path alone is logged.
-            _log.debug(
-                "request",
-                method=scope.get("method"),
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+        with begin(self._observer.tracing, scope) as span:
+            try:
+                failed = cast("Exception | None", scope.get(FAILED))
+                if failed is not None:
+                    raise failed
+                async with asyncio.timeout(None if deadline_s == NO_DEADLINE else deadline_s):
+                    await next_app(scope, receive, send_noting_status)
+            except TimeoutError:
+                if status == 0:
+                    await send_timeout(send_noting_status, deadline_s)
+            finally:
+                self._observer.finish(scope, span, status, started_s)
 
 
-async def _send_timeout(send: "Send", deadline_s: float) -> None:
+async def send_timeout(send: "Send", deadline_s: float) -> None:
+    """Answer a request that was not finished within `deadline_s`."""
     problem = Problem(
         type="timeout",
         title="Service Unavailable",

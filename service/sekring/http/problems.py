@@ -36,8 +36,10 @@ from sekring.errors import (
 from sekring.guide import GuideError
 from sekring.http.options import GUIDE, option_of
 from sekring.http.parameters import Order
+from sekring.http.spans import ServerSpan
 from sekring.model import State
 from sekring.taxonomy import Kind, Protocol
+from sekring.telemetry.spans import current
 from sekring.wire import Outcome, Phase, Problem
 
 __all__ = ["answer", "problem_of", "problem_of_request"]
@@ -162,6 +164,11 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     refused = error if isinstance(error, BreakerRefuses) else None
+    span = current()
+    if isinstance(span, ServerSpan):
+        span.refused = refused is not None
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not refused:
+            span.fail(type(error).__name__)
     retry_after_s = _seconds(refused.retry_after_ms) if refused else None
     if refused:
         headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}

@@ -11,16 +11,18 @@ from multiprocessing.process import BaseProcess
 
 import structlog
 
+from sekring import __version__
 from sekring.detail import Detail
 from sekring.draining import is_draining
 from sekring.errors import KeyspaceMismatch, SettingsError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.fleet import Fleet
 from sekring.http.decisions import Decisions
+from sekring.http.observer import Observer
 from sekring.policies import Policies
 from sekring.preview import Preview
-from sekring.redisurl import RedisUrl
 from sekring.sessions.bells import Bells
+from sekring.sessions.census import Census
 from sekring.sessions.claims import Claims
 from sekring.sessions.errands import Errands
 from sekring.sessions.gateways import Gateways
@@ -34,13 +36,13 @@ from sekring.sessions.vacancies import Vacancies
 from sekring.sessions.wishes import Wishes
 from sekring.settings import Settings
 from sekring.store.claim import claim_keyspace
-from sekring.store.contract import KeyspaceClaim
+from sekring.store.contract import KeyspaceClaim, Made
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.hooks import Hooks
 from sekring.store.keys import Keyspace
 from sekring.store.postbox import Postbox
 from sekring.store.push import PushChannel
-from sekring.store.reads import Reads
+from sekring.store.reads import FLEET, Reads
 from sekring.store.records import Records
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -48,6 +50,13 @@ from sekring.store.session_scripts import SessionScripts
 from sekring.store.sessions import SessionReads
 from sekring.store.streams import Streams
 from sekring.sweep import Sweep
+from sekring.telemetry.environment import Otel
+from sekring.telemetry.instruments import Instruments
+from sekring.telemetry.meters import Meters
+from sekring.telemetry.process import process_families
+from sekring.telemetry.push import Push
+from sekring.telemetry.siblings import Siblings, siblings_folder
+from sekring.telemetry.tracing import Tracing
 from sekring.tokens import TokenBook
 from sekring.trend import Trend
 from sekring.webhooks.courier import Pace
@@ -92,16 +101,16 @@ class Runtime:
         if settings.redis_url is None:
             raise SettingsError("SEKRING_REDIS_URL is missing: a server process needs one.")
         self.settings = settings
+        self._wire_telemetry()
         self.tokens = TokenBook.load(settings.tokens_file, settings.tokens)
         self.keyspace = Keyspace(settings.key_prefix, settings.partitions)
         self._link = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
         self._bulk = RedisLink(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-        self.scripts = Scripts(self._link, self.keyspace, self._bulk)
+        durations = self.instruments.call_duration
+        self.scripts = Scripts(self._link, self.keyspace, self._bulk, durations)
+        self.scripts.on_transition(self._count)
         self.reads = Reads(self._bulk, self.keyspace)
-        alone = RedisUrl.parse(settings.redis_url).kind == "single"
-        self._confirm_replicas = (
-            int(not alone) if settings.confirm_replicas is None else settings.confirm_replicas
-        )
+        self._confirm_replicas = settings.replicas_to_confirm
         views = [self.keyspace.view(number) for number in self.keyspace.all_partitions()]
 
         def available(partition: int) -> bool:
@@ -120,6 +129,8 @@ class Runtime:
             confirm=self._confirm if self._confirm_replicas else None,
             changed=self.feed.wake,
             rung=self.bells.ring,
+            roots=self.tracing.routine,
+            instruments=self.instruments,
         )
         self.pledges = decisions.pledges
         self._link.on_availability(self.pledges.hurry)
@@ -145,6 +156,7 @@ class Runtime:
             self.policies,
             replica=self.replica,
             guard=self.guard,
+            roots=self.tracing.routine,
         )
         hooks = Hooks(self.scripts, self._bulk, self.keyspace)
         self.webhooks = Webhooks(hooks, streams)
@@ -154,13 +166,32 @@ class Runtime:
             retry_ms=settings.webhook_retry_ms,
             retry_max_ms=settings.webhook_retry_max_ms,
         )
-        self.delivery = Delivery(hooks, self.feed, self.poster, pace, settings.port)
+        self.delivery = Delivery(
+            hooks,
+            self.feed,
+            self.poster,
+            pace,
+            port=settings.port,
+            attempts=self.instruments.deliveries,
+        )
         self._wire_sessions()
         #: `None` until Redis was reached and found to hold this keyspace.
         self.claim: KeyspaceClaim | None = None
 
+    def _wire_telemetry(self) -> None:
+        self._otel = Otel(os.environ, "sekring", __version__)
+        self.tracing = Tracing(self._otel)
+        self.meters = Meters()
+        self.siblings = Siblings(
+            siblings_folder(), lambda: [*self.meters.gather(), *process_families()]
+        )
+        self._metrics_push = Push(self._otel, lambda: self.siblings.labelled(self.meters.gather()))
+        self.instruments = Instruments(self.meters)
+        self.observer = Observer(self.tracing, self.instruments.request_duration)
+
     def _wire_sessions(self) -> None:
-        scripts = SessionScripts(self._link, self.keyspace, self._bulk)
+        durations = self.instruments.call_duration
+        scripts = SessionScripts(self._link, self.keyspace, self._bulk, durations)
         vacancies = Vacancies(scripts, self.keyspace)
         ttl_ms = self.settings.lease_ttl_ms
         self.gateways = Gateways(scripts, ttl_ms)
@@ -181,7 +212,7 @@ class Runtime:
             confirm=self._confirm_partition,
         )
         postbox = Postbox(self._bulk, self.keyspace)
-        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk)
+        errand_scripts = ErrandScripts(self._link, self.keyspace, self._bulk, durations)
         seal = Seal(self.settings.seal_key)
         self.errands = Errands(errand_scripts, postbox, self.bells, seal)
         self.qr_codes = QrCodes(errand_scripts, postbox, seal)
@@ -203,7 +234,9 @@ class Runtime:
             errands=self.errands,
             qr_codes=self.qr_codes,
             bells=self.bells,
+            waits=self.instruments.qr_wait,
         )
+        self.census = Census(vacancies, self.gateways)
         self.breaker.on_reset(self.retries.note)
 
     def claimed(self) -> KeyspaceClaim:
@@ -222,6 +255,11 @@ class Runtime:
         return self.claimed().secret
 
     @property
+    def lost_nodes(self) -> int:
+        """How many nodes of Redis are taken to be lost."""
+        return len(self._link.lost | self._bulk.lost)
+
+    @property
     def draining(self) -> bool:
         """Whether the process was told to stop and only finishes what is under way."""
         return is_draining()
@@ -229,6 +267,9 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections, and sweep, for as long as the process serves."""
+        exports = self._otel.exports("traces") or self._otel.exports("metrics")
+        resource = self._otel.resource() if exports else None
+        self.tracing.open(resource)
         with contextlib.suppress(StoreUnavailable):
             self.claim = await claim_keyspace(self.scripts, self.settings.partitions)
         tasks = [
@@ -244,7 +285,8 @@ class Runtime:
         if supervisor := multiprocessing.parent_process():
             tasks.append(asyncio.create_task(_end_with(supervisor, self._finish)))
         try:
-            yield
+            async with self.siblings.running(), self._metrics_push.running(resource):
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -257,6 +299,12 @@ class Runtime:
             await self.poster.close()
             await self._link.close()
             await self._bulk.close()
+            await asyncio.to_thread(self.tracing.close)
+
+    def _count(self, made: Made) -> None:
+        """Count a transition of a breaker: other entries of the audit trail change no state."""
+        if made.instance_id != FLEET and made.before != made.after:
+            self.instruments.transitions[made.before, made.after, made.cause] += 1
 
     async def _finish_when_draining(self) -> None:
         while not self.draining:  # noqa: ASYNC110 - the supervisor says so by a file
@@ -281,7 +329,7 @@ class Runtime:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
         self.replay.open()
-        await asyncio.gather(self.sweep.run(), self.delivery.run())
+        await asyncio.gather(self.sweep.run(), self.delivery.run(), self.census.run())
 
     @property
     def keyspace_id(self) -> str | None:

@@ -1,11 +1,14 @@
 """Linking a phone with a session: by QR code or pairing code; and unlinking it."""
 
+import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from sekring.breaker import Breaker
-from sekring.errors import GatewayFailed, Refused, TimedOut
+from sekring.errors import BreakerRefuses, GatewayFailed, Refused, TimedOut
 from sekring.model import Origin, State
 from sekring.sessions.bells import Bells
 from sekring.sessions.errands import Details, Errands
@@ -13,6 +16,8 @@ from sekring.sessions.gateways import Gateways
 from sekring.sessions.qr import QrCodes
 from sekring.sessions.refusal import refusal_of
 from sekring.sessions.wishes import Wishes
+from sekring.telemetry.histogram import Histogram
+from sekring.telemetry.spans import current
 from sekring.wire import Phase, Session
 
 __all__ = ["Linking", "Unlinked"]
@@ -44,8 +49,10 @@ class Linking:
         errands: Errands,
         qr_codes: QrCodes,
         bells: Bells,
+        waits: Histogram,
     ) -> None:
-        """Wire; nothing is sent."""
+        """Wire; nothing is sent. `waits` takes how long requests waited for a QR code."""
+        self._waits = waits
         self._breaker = breaker
         self._wishes = wishes
         self._gateways = gateways
@@ -73,6 +80,10 @@ class Linking:
             SealBroken: the code was sealed with another key than this replica's.
             TimedOut: none came within `wait_s`.
         """
+        with _timed(self._waits):
+            return await self._qr_code(instance_id, origin, wait_s)
+
+    async def _qr_code(self, instance_id: str, origin: Origin, wait_s: float) -> str:
         await self._begin(instance_id, origin)
         began_s = time.monotonic()
 
@@ -186,6 +197,29 @@ class Linking:
         if not live:
             return "no gateway lives"
         return f"none of the {len(live)} gateways that live owns it yet"
+
+
+@contextlib.contextmanager
+def _timed(waits: Histogram) -> Iterator[None]:
+    """Take down how long a wait for a QR code takes, and how it ends."""
+    began_s = time.perf_counter()
+    result = "shown"
+    try:
+        yield
+    except (BreakerRefuses, Refused):
+        result = "refused"
+        raise
+    except TimedOut:
+        result = "timed_out"
+        raise
+    except asyncio.CancelledError:
+        result = "gone"
+        raise
+    except BaseException:
+        result = "failed"
+        raise
+    finally:
+        waits.record(time.perf_counter() - began_s, (result,), current())
 
 
 def _refuse_connected(session: Session) -> None:

@@ -7,6 +7,7 @@ from sekring.errors import StoreUnavailable
 from sekring.store.keys import Keyspace
 from sekring.store.session_contract import PartitionVacancies, VacanciesRequest
 from sekring.store.session_scripts import SessionScripts
+from sekring.telemetry.spans import background
 
 __all__ = ["Vacancies"]
 
@@ -24,6 +25,8 @@ class Vacancies:
         #: `None`: that partition was never read.
         self._sessions: list[int | None] = [None] * keyspace.partitions
         self._vacant: dict[int, int] = {}
+        #: Sessions that are not wanted, and yet to be forgotten.
+        self._unwanted: dict[int, int] = {}
         #: Came to be vacant while a reading was under way, which may have missed it.
         self._nudged: dict[int, int] = {}
         self._read_s = -_MAX_AGE_S
@@ -44,12 +47,24 @@ class Vacancies:
         """How many sessions there are to claim, for each partition that has any."""
         return dict(self._vacant)
 
+    @property
+    def unowned(self) -> int:
+        """How many wanted sessions nobody owns.
+
+        Fewer than those to claim, of which some may have been dropped after their owner died; they
+        are forgotten by the claim that finds them.
+        """
+        return sum(
+            max(0, vacant - self._unwanted.get(partition, 0))
+            for partition, vacant in self._vacant.items()
+        )
+
     async def look(self) -> None:
         """Have everything known that can be read; never raises."""
         if time.monotonic() - self._read_s < _MAX_AGE_S:
             return
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read_all())
+            self._reading = background(self._read_all())
         # Who stops waiting does not end it for the others.
         await asyncio.shield(self._reading)
 
@@ -78,6 +93,7 @@ class Vacancies:
             for partition, part in enumerate(read):
                 if part is not None:
                     self._sessions[partition] = part.sessions
+                    self._unwanted[partition] = part.leases - part.sessions
                     if part.vacant:
                         self._vacant[partition] = part.vacant
             self._read_s = begun_s

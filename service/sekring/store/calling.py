@@ -1,18 +1,32 @@
 """How scripts are run: what the classes with one typed wrapper per script have in common."""
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
+from sekring.errors import StoreUnavailable
 from sekring.store.assemble import assemble, script_names
-from sekring.store.contract import Request
+from sekring.store.contract import Made, Request
 from sekring.store.keys import Keyspace
+from sekring.store.spans import ScriptSpan
+from sekring.telemetry.histogram import Histogram
 
 __all__ = ["Script", "ScriptCalls", "ScriptRunner"]
 
+#: The name under which a reply has transitions; most replies have none and are not searched twice.
+_TRANSITIONS = b"transitions"
+
+_UNTRACED = contextlib.nullcontext()
+
 Reply = TypeVar("Reply")
+
+
+class _Transitions(Struct, frozen=True):
+    transitions: tuple[Made, ...] = ()
 
 
 class Script(Struct, frozen=True):
@@ -38,13 +52,18 @@ class ScriptCalls:
     """Calls scripts by their names; every call is one atomic step in Redis."""
 
     def __init__(
-        self, runner: ScriptRunner, keyspace: Keyspace, bulk: ScriptRunner | None = None
+        self,
+        runner: ScriptRunner,
+        keyspace: Keyspace,
+        bulk: ScriptRunner | None = None,
+        durations: Histogram | None = None,
     ) -> None:
         """Read the scripts' texts; nothing is sent yet.
 
         `bulk` runs what comes in large numbers (sweeps, listings, totals), so that a gateway's
-        permit does not queue behind it.
+        permit does not queue behind it. `durations` takes how long each call took.
         """
+        self._durations = durations
         self._runner = runner
         self._bulk = bulk or runner
         self._keyspace = keyspace
@@ -52,6 +71,14 @@ class ScriptCalls:
         for link in (self._runner, self._bulk):
             link.know(tuple(self._scripts.values()))
         self._encoder = msgspec.msgpack.Encoder()
+        self._told: list[Callable[[Made], None]] = []
+
+    def on_transition(self, callback: Callable[[Made], None]) -> None:
+        """Call `callback` with every transition that a call made through here has brought about.
+
+        One whose answer got lost, so that it was made again, is not among them.
+        """
+        self._told.append(callback)
 
     async def _run(
         self,
@@ -61,11 +88,48 @@ class ScriptCalls:
         reply: type[Reply],
         runner: ScriptRunner | None = None,
     ) -> Reply:
-        raw = await (runner or self._runner).run(
-            self._scripts[name], keys, self._encoder.encode(request)
-        )
-        return msgspec.msgpack.decode(cast("bytes", raw), type=reply)
+        span = ScriptSpan.begin(name, keys[0], request)
+        with span or _UNTRACED:
+            raw = await self._answer(name, keys, request, runner or self._runner, span)
+            answer = msgspec.msgpack.decode(cast("bytes", raw), type=reply)
+            if span:
+                span.answer = answer
+        return answer
 
-    async def _flag(self, name: str, keys: Sequence[str], request: Request) -> bool:
-        raw = await self._runner.run(self._scripts[name], keys, self._encoder.encode(request))
-        return raw == 1
+    async def _flag(
+        self,
+        name: str,
+        keys: Sequence[str],
+        request: Request,
+        runner: ScriptRunner | None = None,
+    ) -> bool:
+        span = ScriptSpan.begin(name, keys[0], request)
+        with span or _UNTRACED:
+            return await self._answer(name, keys, request, runner or self._runner, span) != 0
+
+    async def _answer(
+        self,
+        name: str,
+        keys: Sequence[str],
+        request: Request,
+        runner: ScriptRunner,
+        span: ScriptSpan | None,
+    ) -> object:
+        began_s = time.perf_counter()
+        error_type = ""
+        try:
+            raw = await runner.run(self._scripts[name], keys, self._encoder.encode(request))
+            if isinstance(raw, bytes) and _TRANSITIONS in raw:
+                for made in msgspec.msgpack.decode(raw, type=_Transitions).transitions:
+                    if span:
+                        span.note(made)
+                    for callback in self._told:
+                        callback(made)
+        except StoreUnavailable as error:
+            error_type = type(error).__name__
+            raise
+        finally:
+            if self._durations is not None:
+                labels = ("redis", "EVALSHA", name, error_type)
+                self._durations.record(time.perf_counter() - began_s, labels, span)
+        return raw

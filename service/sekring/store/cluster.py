@@ -11,7 +11,7 @@ from sekring.redisurl import RedisUrl
 from sekring.store.connection import Address, ConnectionLost, Connector
 from sekring.store.survey import Survey
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "read_slots"]
 
 _SLOTS = 16_384
 
@@ -77,7 +77,7 @@ class Cluster(Survey):
             self._known += [seed for seed in self._seeds if seed not in self._known]
             raise
         teacher = max(answers, key=lambda address: _authority(answers[address][1]))
-        owners, nodes = _read_slots(answers[teacher][0], teacher)
+        owners, nodes = read_slots(answers[teacher][0], teacher)
         silent = [address for address in asked if address in nodes and address not in answers]
         fresh = [address for address in self._known if address in nodes and address not in asked]
         fresh += [address for address in nodes if address not in self._known]
@@ -110,7 +110,7 @@ def _authority(info: object) -> tuple[bool, int, int]:
     )
 
 
-def _read_slots(answer: object, teacher: Address) -> tuple[dict[int, Address], list[Address]]:
+def read_slots(answer: object, teacher: Address) -> tuple[dict[int, Address], list[Address]]:
     """Read `CLUSTER SLOTS`: the owner of each slot, and all nodes, replicas included."""
     owners: dict[int, Address] = {}
     nodes: dict[Address, None] = {}

@@ -67,6 +67,8 @@ class Connector:
             "socket_timeout": None,
             "socket_connect_timeout": timeout_s,
             "health_check_interval": 0,
+            # No CLIENT SETINFO: Redis 7.0 does not know it, nor lets a rule permit it.
+            "driver_info": None,
             "decode_responses": False,
             # Pushes and answers are told apart by their type.
             "protocol": 3,

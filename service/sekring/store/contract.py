@@ -1,9 +1,10 @@
 """The contract with the Lua scripts: what each is asked, and what it answers.
 
 A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
-msgpack map. The Structs here, in `sekring.requests` and in `sekring.model` name the fields: a test
-holds them, the header of the script and the names that it uses together. All times are
-milliseconds.
+msgpack map, or with 1 or 0. Where it has made transitions it adds them to the map, as
+`transitions`, and its wrapper passes them on (`Made`). The Structs here, in `sekring.requests` and
+in `sekring.model` name the fields: a test holds them, the header of the script and the names that
+it uses together. All times are milliseconds.
 """
 
 import random
@@ -37,6 +38,7 @@ __all__ = [
     "GuardChange",
     "GuardRequest",
     "KeyspaceClaim",
+    "Made",
     "MinutesRequest",
     "OfferRequest",
     "OverrideRequest",
@@ -232,6 +234,22 @@ class AdvanceWebhookRequest(Request, frozen=True, kw_only=True):
     succeeded: bool = False
     error: str | None = None
     retry_in_ms: int | None = None
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """A transition that a call has made; exactly one call in the fleet tells of it."""
+
+    #: `*` for the fleet guard's.
+    instance_id: str
+    #: See `Transition.action`.
+    action: str
+    before: str
+    after: str
+    epoch: int
+    cause: str
+    #: The span whose request led to it (`TRACE-SPAN`, hex digits), also where only time has made
+    #: it; empty where that was not traced.
+    trace: str
 
 
 class Tail(Struct, frozen=True, kw_only=True):

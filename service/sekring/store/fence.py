@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
 from sekring.store.keys import FENCE_MS, fence_beside
+from sekring.telemetry.spans import background
 
 __all__ = ["Fence"]
 
@@ -46,7 +47,7 @@ class Fence:
         waiter = _Waiter(key, replicas, since_s, deadline_s, loop.create_future())
         self._waiting.append(waiter)
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = background(self._run())
         try:
             async with asyncio.timeout_at(deadline_s):
                 return await waiter.answer

@@ -15,6 +15,7 @@ from redis.exceptions import MovedError
 from sekring.errors import StoreUnavailable
 from sekring.store.calls import Call
 from sekring.store.connection import ConnectionLost, Dialogue
+from sekring.telemetry.spans import background
 
 __all__ = ["GUARD", "Holds"]
 
@@ -89,7 +90,7 @@ class Holds:
         else:
             held.calls.append(call)
         if self._mending is None:
-            self._mending = asyncio.create_task(self._mend())
+            self._mending = background(self._mend())
 
     def take(self, slot: int) -> list[Call]:
         """End the hold of `slot` and return its calls."""
@@ -156,10 +157,10 @@ def _key_of(call: Call) -> str | bytes | int:
 
 
 def _absent(key: str | bytes | int) -> tuple[str, str]:
-    """Return two names of the slot of `key` that no key has."""
+    """Return two names of the slot of `key` that no key has, with its prefix: others are denied."""
     name = key.decode() if isinstance(key, bytes) else str(key)
-    tag = name[name.find("{") + 1 :].partition("}")[0] if "{" in name else name
-    return f"{{{tag}}}:absent:1", f"{{{tag}}}:absent:2"
+    place = name[: name.index("}") + 1] if "{" in name else f"{name}:{{{name}}}"
+    return f"{place}:absent:1", f"{place}:absent:2"
 
 
 def _refusal(held: _Held) -> StoreUnavailable:

@@ -31,6 +31,7 @@ from sekring.store.calling import Script
 from sekring.store.calls import Call
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
 from sekring.store.holds import Holds
+from sekring.telemetry.spans import background
 
 __all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
 
@@ -183,7 +184,7 @@ class Lane:
                 batch.append(call)
         if batch:
             self._sent = batch
-            self._pipeline = asyncio.create_task(self._send(batch))
+            self._pipeline = background(self._send(batch))
             self._pipeline.add_done_callback(self._ended)
 
     def _ended(self, _: asyncio.Task[None]) -> None:
@@ -262,7 +263,7 @@ class Lane:
         self._waiting.clear()
         if self._pipeline:
             self._pipeline.cancel()
-        self._probes = asyncio.create_task(self._probe())
+        self._probes = background(self._probe())
         self._desk.suspect()
         self._desk.changed()
 

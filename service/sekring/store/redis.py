@@ -21,7 +21,9 @@ from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
+from sekring.store.spans import ScriptSpan
 from sekring.store.topology import Topology
+from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
 
@@ -113,6 +115,12 @@ class RedisLink:
         lane = self._lanes.get(address)
         return lane is None or (lane.lost is None and lane.holds.words(slot) is None)
 
+    @property
+    def lost(self) -> frozenset[str]:
+        """The nodes that are taken to be lost, and why none is known, if that is so."""
+        nodes = {str(address) for address, lane in self._lanes.items() if lane.lost}
+        return frozenset(nodes or ({self.topology.lost} if self.topology.lost else ()))
+
     def on_availability(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `available` may have changed for some keys."""
         self._callbacks.append(callback)
@@ -181,7 +189,12 @@ class RedisLink:
         else:
             self._homeless = [one for one in self._homeless if not one.done]
             self._homeless.append(call)
-        return await call.answer
+        try:
+            return await call.answer
+        finally:
+            span = current()
+            if isinstance(span, ScriptSpan) and call.lane:
+                span.node = call.lane.address
 
     def _lane_of(self, slot: int) -> Lane | None:
         self.topology.start()

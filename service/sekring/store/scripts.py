@@ -81,10 +81,8 @@ class Scripts(ScriptCalls):
 
     async def settle(self, request: SettleRequest) -> None:
         """Write down what the passing of time has changed for one instance."""
-        await self._bulk.run(
-            self._scripts["settle"],
-            self._keyspace.instance(request.instance_id),
-            self._encoder.encode(request),
+        await self._flag(
+            "settle", self._keyspace.instance(request.instance_id), request, self._bulk
         )
 
     async def snapshot(self, request: SnapshotRequest) -> Reading:

@@ -10,7 +10,7 @@ from sekring.redisurl import RedisUrl
 from sekring.store.connection import Address, ConnectionLost, Connector, Dialogue
 from sekring.store.survey import Survey
 
-__all__ = ["Sentinel"]
+__all__ = ["Sentinel", "sentinels_own"]
 
 #: How often to ask without any suspicion, and how soon again with one, in seconds.
 _PERIOD_S = 0.5
@@ -24,7 +24,7 @@ class Sentinel(Survey):
 
     def __init__(self, url: RedisUrl, connector: Connector) -> None:
         """Know the sentinels of the URL; nothing is sent yet."""
-        guides = Connector(_sentinels_own(url), timeout_s=connector.timeout_s)
+        guides = Connector(sentinels_own(url), timeout_s=connector.timeout_s)
         super().__init__(connector, guides=guides, period_s=_PERIOD_S, gap_s=_GAP_S)
         self._service = url.service
         self._sentinels = [Address(*node) for node in url.nodes]
@@ -103,7 +103,7 @@ def _claim(described: object, named: object) -> tuple[int, bool, Address]:
     return int(fields[b"config-epoch"]), under_way, Address(host.decode(), int(port))
 
 
-def _sentinels_own(url: RedisUrl) -> RedisUrl:
+def sentinels_own(url: RedisUrl) -> RedisUrl:
     """Return the URL with the sentinels' credentials in place of the servers'."""
     userinfo = ""
     if url.sentinel_password is not None:

@@ -191,5 +191,7 @@ class PartitionVacancies(Struct, frozen=True, kw_only=True):
 
     #: That are to be connected.
     sessions: int = 0
-    #: That nobody owns.
+    #: That are to be connected, or were and have, or had, an owner.
+    leases: int = 0
+    #: Those of them that nobody owns.
     vacant: int = 0

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
+from sekring.telemetry.spans import background
 
 __all__ = ["Survey"]
 
@@ -54,7 +55,7 @@ class Survey:
     def start(self) -> None:
         """Begin to look, if that has not begun."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = background(self._run())
 
     async def close(self) -> None:
         """Stop looking."""

@@ -12,6 +12,7 @@ from sekring.feed import Feed, Watch
 from sekring.model import Filter
 from sekring.store.hooks import Claim, Hooks, Mark
 from sekring.store.streams import Page
+from sekring.telemetry.tally import Tally
 from sekring.webhooks.outbox import Item, Outbox
 from sekring.webhooks.post import Poster, Reply, body_of
 
@@ -52,9 +53,18 @@ class Courier:
     """Made for a claim; `run` ends when the claim does."""
 
     def __init__(
-        self, claim: Claim, owner: str, *, hooks: Hooks, feed: Feed, poster: Poster, pace: Pace
+        self,
+        claim: Claim,
+        owner: str,
+        *,
+        hooks: Hooks,
+        feed: Feed,
+        poster: Poster,
+        pace: Pace,
+        attempts: Tally,
     ) -> None:
-        """Go on where the claim's progress ends."""
+        """Go on where the claim's progress ends; count in `attempts` how each attempt ends."""
+        self._attempts = attempts
         self._claim = claim
         self._owner = owner
         self._hooks = hooks
@@ -214,6 +224,7 @@ class Courier:
         except Exception:  # noqa: BLE001 - nobody else would see it, nor try again
             self._log.exception("webhook attempt failed")
             reply = Reply(error="an error of the service itself; it is in its log")
+        self._attempts["delivered" if reply.error is None else "failed",] += 1
         if reply.error is None:
             self._outbox.delivered(item)
             if self._failures:

@@ -10,6 +10,7 @@ import structlog
 from sekring.errors import SekringError, StoreUnavailable
 from sekring.feed import Feed
 from sekring.store.hooks import Claim, Hooks
+from sekring.telemetry.tally import Tally
 from sekring.webhooks.courier import Courier, Pace
 from sekring.webhooks.post import Poster
 
@@ -24,8 +25,14 @@ _log = structlog.get_logger(__name__)
 class Delivery:
     """A background task of each replica."""
 
-    def __init__(self, hooks: Hooks, feed: Feed, poster: Poster, pace: Pace, port: int) -> None:
-        """Prepare; `run` does it. `port` tells this replica from others of this machine."""
+    def __init__(
+        self, hooks: Hooks, feed: Feed, poster: Poster, pace: Pace, *, port: int, attempts: Tally
+    ) -> None:
+        """Prepare; `run` does it. `port` tells this replica from others of this machine.
+
+        `attempts` counts how attempts end.
+        """
+        self._attempts = attempts
         self._hooks = hooks
         self._feed = feed
         self._poster = poster
@@ -71,6 +78,7 @@ class Delivery:
                 feed=self._feed,
                 poster=self._poster,
                 pace=self._pace,
+                attempts=self._attempts,
             )
             task = asyncio.create_task(self._deliver(courier, claim))
             self._couriers[webhook.id] = (courier, task)

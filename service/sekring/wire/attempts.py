@@ -78,6 +78,9 @@ class BatchItem(OutcomeBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     instance_id: InstanceId
     outcome: Outcome | Literal["attempt"]  # type: ignore[assignment]
+    #: W3C `traceparent` of what is reported, where each element belongs to a trace of its own; a
+    #: malformed one is ignored.
+    traceparent: str | None = None
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]
 import structlog
+from msgspec import Struct
 
 from sekring.errors import DevicesUnavailable, StartError
 from sekring.gateway.devices.identity import StoreIdentity, machine_id
@@ -25,7 +26,7 @@ from sekring.gateway.devices.pgfaults import start_error, start_error_in_words
 from sekring.gateway.devices.pgurl import PostgresUrl
 from sekring.gateway.devices.prepare import PrepareFailed, prepare
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "Seen", "inspect"]
 
 #: How long connecting and a query may take, in s.
 _TIMEOUT_S: Final = 10.0
@@ -68,12 +69,46 @@ _ROOM: Final = (
     " - coalesce(current_setting('reserved_connections', true), '0')::int"
 )
 
+_LOOK: Final = (
+    f"{_ROOM} AS room, pg_is_in_recovery() AS reads_only,"
+    " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create"
+)
+
 #: What a driver raises, connection or statement; a timeout among it.
 _FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+
+class Seen(Struct, frozen=True):
+    """What can be seen of a database without changing anything in it."""
+
+    #: Its address without the password.
+    shown: str
+    #: Connections that users who are no superusers can have.
+    connections: int
+    reads_only: bool
+    may_create: bool
+
+
+async def inspect(url: str) -> Seen:
+    """Connect and look.
+
+    Raises:
+        StartError: it cannot be reached, and what to do.
+    """
+    parsed = PostgresUrl.parse(url)
+    try:
+        connection = await asyncpg.connect(parsed.asyncpg, **_OPTIONS)
+        try:
+            row = await connection.fetchrow(_LOOK)
+        finally:
+            await _close(connection)
+    except (*_FAULTS, ValueError, OverflowError) as error:
+        raise start_error(parsed, error) from None
+    return Seen(parsed.shown, row["room"], row["reads_only"], row["may_create"])
 
 
 class PostgresStore:

@@ -55,6 +55,11 @@ class SqliteStore:
         self._identity: StoreIdentity | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder
+
+    @property
     def identity(self) -> StoreIdentity:
         """Which folder this is."""
         if self._identity is None:

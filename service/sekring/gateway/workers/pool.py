@@ -17,7 +17,7 @@ from sekring.gateway.workers.choice import DriverChoice
 from sekring.gateway.workers.messages import Connect
 from sekring.gateway.workers.pooled import Deadlines, PooledConnection
 from sekring.gateway.workers.process import WorkerProcess
-from sekring.gateway.workers.worker import Worker
+from sekring.gateway.workers.worker import Exited, Worker
 
 __all__ = ["WorkerPool"]
 
@@ -35,10 +35,12 @@ class WorkerPool:
         per_worker: int = 1,
         deadlines: Deadlines | None = None,
         command: Sequence[str] | None = None,
+        exited: Exited = lambda _: None,
     ) -> None:
         """Run `driver`, with at most `per_worker` connects in a worker's life.
 
-        `command` stands in for the worker's own, in tests.
+        `exited` is told of each worker that is gone; `command` stands in for the worker's own, in
+        tests.
 
         Raises:
             StartError: the driver's library is not installed, or its scenario is wrong.
@@ -49,6 +51,7 @@ class WorkerPool:
         self._per_worker = per_worker
         self._deadlines = deadlines or Deadlines()
         self._command = command
+        self._exited = exited
         self._starts = asyncio.Semaphore(_STARTS_PER_CPU * _processors())
         self._workers: dict[asyncio.Task[None], Worker] = {}
         self._connections: dict[str, PooledConnection] = {}
@@ -98,8 +101,9 @@ class WorkerPool:
             functools.partial(WorkerProcess.start, self._driver, self._per_worker, self._command),
             self._per_worker,
             self._deadlines,
-            self._note_build,
-            self._driver.bereaved,
+            started=self._note_build,
+            bereaved=self._driver.bereaved,
+            exited=self._exited,
         )
         task = asyncio.create_task(worker.run(self._starts))
         self._workers[task] = worker

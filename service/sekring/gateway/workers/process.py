@@ -186,7 +186,8 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, int]:
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a worker may see of our environment: no token, no password of ours."""
-    return {name: value for name, value in environ.items() if not name.startswith("SEKRING_")}
+    ours = ("SEKRING_", "OTEL_")
+    return {name: value for name, value in environ.items() if not name.startswith(ours)}
 
 
 def _ending(status: int | None) -> str:

@@ -7,10 +7,13 @@ from sekring.gateway.workers.messages import Connect, Ended, Order, Started
 from sekring.gateway.workers.pooled import Deadlines, PooledConnection
 from sekring.gateway.workers.process import Garbled, WorkerProcess
 
-__all__ = ["Bereaved", "Worker"]
+__all__ = ["Bereaved", "Exited", "Worker"]
 
 #: Told of a process that is gone and of the connections that it had until then.
 Bereaved = Callable[[int, Sequence[Connect]], None]
+
+#: Told how a process has ended: `retired`, `crashed`, `killed` or `not_started`.
+Exited = Callable[[str], None]
 
 
 class Worker:
@@ -21,8 +24,10 @@ class Worker:
         start: Callable[[], Awaitable[WorkerProcess]],
         room: int,
         deadlines: Deadlines,
+        *,
         started: Callable[[str], None],
         bereaved: Bereaved,
+        exited: Exited,
     ) -> None:
         """Start with `run`; `started` is told the driver's build."""
         self._start_process = start
@@ -31,6 +36,7 @@ class Worker:
         self._deadlines = deadlines
         self._started = started
         self._bereaved = bereaved
+        self._exited = exited
         self._live: dict[str, PooledConnection] = {}
         self._ready = False
         self._retired = False
@@ -159,9 +165,17 @@ class Worker:
         detail = f"worker process killed: {self._why}; {ending}" if self._why else ending
         left = list(self._live.values())
         broken = [connection.order for connection in left if connection is not self._last]
+        self._exited(self._reason(broken=bool(broken)))
         try:
             if broken and self._process:
                 self._bereaved(self._process.pid, broken)
         finally:
             for connection in left:
                 connection.lost(detail)
+
+    def _reason(self, *, broken: bool) -> str:
+        if self._process is None:
+            return "not_started"
+        if self._why:
+            return "killed"
+        return "crashed" if broken else "retired"

@@ -1,22 +1,17 @@
-"""Logs: structured, for a person on a terminal and as JSON elsewhere; and the caller's trace id."""
+"""Logs: structured, for a person on a terminal and as JSON elsewhere; with the trace's id."""
 
 import logging
-import re
 import sys
 from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict
 
-__all__ = ["configure_logging", "trace_id_of"]
+from sekring.telemetry.spans import current
+
+__all__ = ["configure_logging"]
 
 LogFormat = Literal["auto", "json", "console"]
-
-#: Version 00 ends with the flags, later ones may go on, and there is no ff.
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    r"(-.*)?"
-)
 
 
 def configure_logging(level: str, form: str) -> None:
@@ -28,6 +23,7 @@ def configure_logging(level: str, form: str) -> None:
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _name_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -62,6 +58,15 @@ def configure_logging(level: str, form: str) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
+def _name_trace(_: object, __: str, event: EventDict) -> EventDict:
+    """Say on behalf of which request, or other work, the line is written."""
+    span = current()
+    if span is not None:
+        event.setdefault("trace_id", span.trace.hex_id)
+        event.setdefault("span_id", span.hex_id)
+    return event
+
+
 def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
     """Leave nothing that moves a terminal's cursor: some values come with requests."""
     for name, value in event.items():
@@ -71,15 +76,3 @@ def _escape_controls(_: object, __: str, event: EventDict) -> EventDict:
                 for character in value
             )
     return event
-
-
-def trace_id_of(traceparent: str | None) -> str:
-    """Return the trace id of a W3C `traceparent` header, or "" where there is none.
-
-    W3C Trace Context, section 3.2: version, trace id (32 hex digits), parent id (16), neither of
-    them all zero, and flags (2), joined by dashes.
-    """
-    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    if match is None or (match[2] and match[0].startswith("00")):
-        return ""
-    return match[1]

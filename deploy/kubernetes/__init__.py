@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes; what of them is made from other files."""

@@ -1,0 +1,1 @@
+"""What `sekring doctor` examines, one subject a file; `examination.py` runs them all."""

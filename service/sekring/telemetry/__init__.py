@@ -1,0 +1,1 @@
+"""Logs, traces and metrics, configured by OpenTelemetry's own environment variables."""
