@@ -15,17 +15,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from loadtest import bench, peers, redis_cost, scale, soak, staleness, storm
 from loadtest.figures import Ratio
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import described
 from loadtest.targets import TARGETS, plot, table
 
 __all__ = ["main"]
-
-_RESULTS = Path(__file__).parent / "results"
 
 #: The call of `redis_cost` that has a target.
 _REPORT = "report, a failure that counts"
@@ -98,8 +96,7 @@ def _redis(effort: Effort, folder: Path) -> dict[str, Ratio]:
     found = redis_cost.measure(
         effort.calls, effort.call_rounds, f"python -m loadtest.redis_cost {options}"
     )
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    (folder / "redis_cost.json").write_bytes(encoded + b"\n")
+    keep(folder, "redis_cost", found)
     for name, cost in found.costs.items():
         print(
             f"{name:38}{cost.least_us:7.1f} us of Redis {cost.times_bare:6.2f} times the bare one"
@@ -158,9 +155,9 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help="see below")
     parser.add_argument("--quick", action="store_true", help="whether it runs; figures say nothing")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder of the figures")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
-    if chosen.quick and chosen.results == _RESULTS:
+    if chosen.quick and chosen.results == RESULTS:
         parser.error("--quick needs --results: its figures are not worth keeping")
     effort = _QUICK if chosen.quick else Effort()
     names = chosen.parts or [name for name, part in PARTS.items() if not part.named_only]
@@ -177,10 +174,8 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"==== {name} FAILED: {failed[name]}")
     command = " ".join(["python -m loadtest", *chosen.parts, *["--quick"] * chosen.quick])
     shown = Table(command, described(), round(time.monotonic() - began_s), _rows(found), failed)
-    encoded = msgspec.json.format(msgspec.json.encode(shown), indent=1)
-    (chosen.results / "table.json").write_bytes(encoded + b"\n")
-    if found:
-        (chosen.results / "table.svg").write_text(plot(found, f"{command}, {shown.machine}"))
+    drawn = plot(found, f"{command}, {shown.machine}") if found else None
+    keep(chosen.results, "table", shown, drawn)
     print(f"\n==== all, in {shown.took_s} s\n{table(found)}")
     for name, words_of in failed.items():
         print(f"FAILED: {name}: {words_of}")

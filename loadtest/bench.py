@@ -32,14 +32,13 @@ from msgspec import Struct
 
 from loadtest import commands, footprint, stage, wrk
 from loadtest.figures import Ratio
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described
 from loadtest.stage import Collector, Served
 from loadtest.targets import plot, table, worse
 from tests.servers import RedisServer
 
 __all__ = ["Bench", "check", "main", "measure", "run"]
-
-_RESULTS = Path(__file__).parent / "results"
 
 #: As many as `load.lua` has.
 _OPEN, _BATCH = 200, 100
@@ -300,9 +299,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="[default: 5]")
     parser.add_argument("--seconds", type=float, default=2, help="of each load [default: 2]")
-    parser.add_argument(
-        "--results", type=Path, default=_RESULTS, help="folder for figures and plot"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for figures and plot")
     parser.add_argument(
         "--check",
         action="store_true",
@@ -336,10 +333,7 @@ def run(rounds: int, seconds: float, folder: Path) -> Bench:
         rounds, seconds, f"python -m loadtest.bench --rounds {rounds} --seconds {seconds:g}"
     )
     print(shown(found))
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    (folder / "bench.json").write_bytes(encoded + b"\n")
-    (folder / "bench.svg").write_text(plot(found.ratios, found.command))
+    keep(folder, "bench", found, plot(found.ratios, found.command))
     return found
 
 

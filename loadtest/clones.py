@@ -22,8 +22,6 @@ from loadtest import stage
 from loadtest.stage import Served
 from sekring.store.contract import ReportRequest
 from sekring.store.keys import Keyspace
-from sekring.store.scripts import Scripts
-from sekring.taxonomy import Effect, Kind
 from tests.servers import RedisServer
 
 __all__ = ["Clones", "name_of"]
@@ -167,21 +165,7 @@ async def _live_through(server: RedisServer, name: str, failures: int) -> None:
         if failures == 0:
             await scripts.report(ReportRequest(instance_id=name, id="up", outcome="success"))
         for serial in range(failures):
-            await _fail(scripts, name, serial)
-
-
-async def _fail(scripts: Scripts, name: str, serial: int) -> None:
-    await scripts.report(
-        ReportRequest(
-            instance_id=name,
-            id=f"1a209b1d76f-{serial:08}",
-            outcome="failure",
-            effect=Effect.COUNT,
-            kind=Kind.WEBSOCKET,
-            detail="websocket: close 1006 (abnormal closure)",
-            gateway="gateway-2",
-        )
-    )
+            await scripts.report(stage.failure(name, serial))
 
 
 def _copy(client: "redis.Redis", model: _Model, names: Sequence[str]) -> None:

@@ -23,19 +23,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from loadtest.breakers import INSTANCES, PEERS, Broken, Peer, names
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import described
-from loadtest.stage import redis_name
+from loadtest.stage import open_url, redis_name
 from sekring.client import Sekring
 from tests.replicas import Replica
 from tests.servers import RedisServer
 
-__all__ = ["Measurement", "main", "measure", "write"]
-
-_RESULTS = Path(__file__).parent / "results" / "guarded.json"
+__all__ = ["Measurement", "main", "measure"]
 
 #: More than ever fail here: no breaker opens.
 _NEVER = 10_000
@@ -83,12 +81,14 @@ def measure(seconds: float, rounds: int, command: str = "") -> Measurement:
             "success": {
                 "sekring": _ours(breaker, _success),
                 "sekring, async": _ours(breaker, _success_async),
-                **{name: _peer(make(server.url), fails=False) for name, make in PEERS.items()},
+                **{
+                    name: _peer(make(open_url(server)), fails=False) for name, make in PEERS.items()
+                },
             },
             "success, each another instance": {"sekring": _ours(breaker, _another, _TOLD_MAX)},
             "failure": {
                 "sekring": _ours(breaker, _failure, _TOLD_MAX),
-                **{name: _peer(make(server.url), fails=True) for name, make in PEERS.items()},
+                **{name: _peer(make(open_url(server)), fails=True) for name, make in PEERS.items()},
             },
         }
         rates: dict[str, dict[str, float]] = {what: {} for what in work}
@@ -184,18 +184,12 @@ def _rounded(found: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in found.items()}
 
 
-def write(found: Measurement, file: Path) -> None:
-    """Write the results."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print a table, write the results; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1, help="of each [default: 1]")
     parser.add_argument("--rounds", type=int, default=6, help="the best counts [default: 6]")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"[default: {_RESULTS.name}]")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     command = f"python -m loadtest.guarded --seconds {chosen.seconds:g} --rounds {chosen.rounds}"
     found = measure(chosen.seconds, chosen.rounds, command)
@@ -205,13 +199,11 @@ def main(words: Sequence[str] | None = None) -> int:
             ratio = "" if times is None else f"{times:8.1f} x"
             taken = found.taken_per_s[what][name]
             print(f"{what:32}{name:16}{rate:12,.0f}/s, taken {taken:12,.0f}/s{ratio}")
-    write(found, chosen.out)
+    keep(chosen.results, "guarded", found)
     missed = [
         what for what, times in TARGETS.items() if found.times_pybreaker[what]["sekring"] < times
     ]
-    print(
-        f"targets: {TARGETS}; {'missed: ' + ', '.join(missed) if missed else 'met'}; {chosen.out}"
-    )
+    print(f"targets: {TARGETS}; {'missed: ' + ', '.join(missed) if missed else 'met'}")
     return int(bool(missed))
 
 

@@ -21,22 +21,20 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from loadtest import guarded
-from loadtest.breakers import INSTANCES, PEERS, Broken, names
+from loadtest.breakers import INSTANCES, PEERS, Broken, Peer, names
 from loadtest.chart import Bar, bars
 from loadtest.figures import Ratio
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import described
-from loadtest.stage import redis_name
+from loadtest.stage import open_url, redis_name
 from sekring.client import Sekring
 from tests.replicas import Replica
 from tests.servers import RedisServer
 
 __all__ = ["Results", "main", "ratios"]
-
-_RESULTS = Path(__file__).parent / "results"
 
 _REPLICAS, _EACH = 8, 25
 
@@ -77,16 +75,17 @@ def measure(rates: guarded.Measurement, command: str = "") -> Results:
         service.set_policy(failure_threshold=10_000, backoff=pace, fleet_guard={"enabled": False})
         round_trips = {"sekring": _of_sekring(server, service)}
         counted = {"sekring": _counted_by_sekring(service)}
+        url = open_url(server)
         for name, make in PEERS.items():
-            peer = make(server.url)
+            peer = make(url)
             peer.work(INSTANCES, fails=False)
             peer.work(INSTANCES, fails=True)
             round_trips[name] = RoundTrips(
                 success=_reads(server, partial(peer.work, _CALLS, fails=False)),
                 failure=_reads(server, partial(peer.work, _CALLS, fails=True)),
             )
-            _replicas(lambda times, make=make: make(server.url).fail("shared", times))  # type: ignore[misc]
-            counted[name] = make(server.url).known("shared")
+            _replicas(partial(_fail, make, url))
+            counted[name] = make(url).known("shared")
         return Results(
             command=command,
             machine=described(),
@@ -152,6 +151,10 @@ def _counted_by_sekring(service: Replica) -> int:
     return int(service.instance("shared")["failures"])
 
 
+def _fail(make: Callable[[str], Peer], url: str, times: int) -> None:
+    make(url).fail("shared", times)
+
+
 def _replicas(fail: Callable[[int], None]) -> None:
     """Have replicas that begin at the same time fail so often, and then a late one, once."""
     with ThreadPoolExecutor(_REPLICAS) as pool:
@@ -168,7 +171,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.peers", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1, help="of each [default: 1]")
     parser.add_argument("--rounds", type=int, default=4, help="the best counts [default: 4]")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder of the figures")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     run(chosen.seconds, chosen.rounds, chosen.results)
     return 0
@@ -178,11 +181,9 @@ def run(seconds: float, rounds: int, folder: Path) -> dict[str, Ratio]:
     """Measure, print a table, write the results; return the figures that have a target."""
     options = f"--seconds {seconds:g} --rounds {rounds}"
     rates = guarded.measure(seconds, rounds, f"python -m loadtest.guarded {options}")
-    guarded.write(rates, folder / "guarded.json")
+    keep(folder, "guarded", rates)
     found = measure(rates, f"python -m loadtest.peers {options}")
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    (folder / "peers.json").write_bytes(encoded + b"\n")
-    (folder / "peers.svg").write_text(_plot(found))
+    keep(folder, "peers", found, _plot(found))
     print(_table(found))
     return ratios(rates)
 

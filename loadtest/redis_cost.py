@@ -2,10 +2,10 @@
 
     python -m loadtest.redis_cost --count 10000 --rounds 9
 
-starts a server and sends it, in turn, a bare script (`TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZCARD`) and
-the service's own through their wrappers, 200 calls in a pipeline. The time is the processor's that
-the server's main thread has used (`INFO cpu`), so that the sender's does not count. A busy machine
-only ever adds to it: shown are the least of all rounds, and the ratio of those.
+starts a server and sends it, in turn, a bare script (`TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZCARD`)
+and the service's own through their wrappers, 200 calls in a pipeline. The time is the processor's
+that the server's main thread has used (`INFO cpu`), so that the sender's does not count. A busy
+machine only ever adds to it: shown are the least of all rounds, and the ratio of those.
 """
 
 import argparse
@@ -53,7 +53,7 @@ Call = Callable[[Scripts, int], Coroutine[Any, Any, object]]
 
 
 class Cost(Struct, frozen=True):
-    """What one kind of call takes of Redis' main thread, and how many times the bare script's that is."""
+    """What a call takes of Redis' main thread, and how many times the bare script's that is."""
 
     least_us: float
     median_us: float

@@ -25,14 +25,11 @@ from loadtest import footprint, stage
 from loadtest.chart import Line, lines
 from loadtest.clones import Clones, name_of
 from loadtest.figures import Ratio
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described
-from sekring.store.contract import ReportRequest
-from sekring.taxonomy import Effect, Kind
 from tests.servers import RedisServer
 
 __all__ = ["FILTERS", "Scale", "main", "ratios", "run"]
-
-_RESULTS = Path(__file__).parent / "results"
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
@@ -175,15 +172,7 @@ async def _reports_us(server: RedisServer, pid: int, fleet: Clones) -> float:
 
         async def fail(number: int) -> None:
             name = name_of(fleet.failing + number % (fleet.known - fleet.failing))
-            await scripts.report(
-                ReportRequest(
-                    instance_id=name,
-                    id=f"scale-{number}",
-                    outcome="failure",
-                    effect=Effect.COUNT,
-                    kind=Kind.WEBSOCKET,
-                )
-            )
+            await scripts.report(stage.failure(name, number))
 
         await fail(0)  # loads the script
         before_s = footprint.process_s(pid)
@@ -209,7 +198,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, print a table, write the results."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.scale", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="instances")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder of the figures")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     run(chosen.sizes, chosen.results)
     return 0
@@ -218,10 +207,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def run(sizes: Sequence[int], folder: Path) -> dict[str, Ratio]:
     """Measure, print a table, write the results; return the figures that have a target."""
     found = measure(sizes, f"python -m loadtest.scale --sizes {' '.join(map(str, sizes))}")
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scale.json").write_bytes(encoded + b"\n")
-    (folder / "scale.svg").write_text(_plot(found))
+    keep(folder, "scale", found, _plot(found))
     print(_table(found))
     return ratios(found)
 

@@ -25,14 +25,13 @@ from msgspec import Struct
 from loadtest import footprint, stage
 from loadtest.chart import Line, lines
 from loadtest.figures import slope
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described, on_core
 from loadtest.stage import Collector, Served
 from loadtest.traffic import Traffic
 from sekring.policy import FleetGuardPatch, PolicyPatch
 
 __all__ = ["Course", "Soak", "judged", "main", "measure", "run"]
-
-_RESULTS = Path(__file__).parent / "results"
 
 #: Breakers open and recover all the time, and failures leave the window.
 _LIVELY = PolicyPatch(
@@ -161,7 +160,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Let it run, say what grows, write the results; 1 if something does, or a call failed."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="[default: 120]")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder of the figures")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     return run(chosen.seconds, chosen.results)
 
@@ -169,10 +168,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def run(seconds: float, folder: Path) -> int:
     """Do what the command does."""
     found = measure(seconds, f"python -m loadtest.soak --seconds {seconds:g}")
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=0).replace(b"\n", b" ")
-    (folder / "soak.json").write_bytes(encoded + b"\n")
-    (folder / "soak.svg").write_text(_plot(found))
+    # Courses have hundreds of figures.
+    keep(folder, "soak", found, _plot(found), indent=0)
     print(f"{found.calls:,} calls in {found.seconds:g} s, {len(found.errors)} errors")
     for name, course in found.courses.items():
         verdict = "flat" if course.flat else "GROWS"

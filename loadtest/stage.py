@@ -35,7 +35,9 @@ __all__ = [
     "LASTING",
     "Collector",
     "Served",
+    "failure",
     "noop",
+    "open_url",
     "redis_name",
     "redis_pid",
     "redis_server",
@@ -197,6 +199,11 @@ def redis_name(server: RedisServer) -> str:
     return f"{kind} {info.get(f'{kind}_version')}"
 
 
+def open_url(server: RedisServer) -> str:
+    """Return the URL for others than the service, which have no login and may do everything."""
+    return f"redis://127.0.0.1:{server.port}/0"
+
+
 @contextlib.asynccontextmanager
 async def scripts_on(server: RedisServer) -> AsyncIterator[Scripts]:
     """Reach a Redis without a service."""
@@ -214,21 +221,26 @@ async def set_policy(server: RedisServer, policy: PolicyPatch, partitions: int =
     await link.close()
 
 
+def failure(name: str, number: int) -> ReportRequest:
+    """Return what the report script is told of a failure, as gateways tell it."""
+    return ReportRequest(
+        instance_id=name,
+        id=f"1a209b1d76f-{number:08}",
+        outcome="failure",
+        effect=Effect.COUNT,
+        kind=Kind.WEBSOCKET,
+        detail="websocket: close 1006 (abnormal closure)",
+        gateway="gateway-2",
+    )
+
+
 async def trip(server: RedisServer, names: list[str]) -> None:
     """Report as many failures of each instance as open its breaker."""
     numbers = itertools.count()
     async with scripts_on(server) as scripts:
         await asyncio.gather(
             *(
-                scripts.report(
-                    ReportRequest(
-                        instance_id=name,
-                        id=f"trip-{next(numbers)}",
-                        outcome="failure",
-                        effect=Effect.COUNT,
-                        kind=Kind.WEBSOCKET,
-                    )
-                )
+                scripts.report(failure(name, next(numbers)))
                 for name in names
                 for _ in range(_THRESHOLD)
             )

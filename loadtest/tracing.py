@@ -19,16 +19,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from loadtest import footprint, stage, wrk
+from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described
 from loadtest.stage import Collector, Served
 
 __all__ = ["Measurement", "measure"]
-
-_RESULTS: Final = Path(__file__).parent / "results" / "tracing.json"
 
 #: At 1 %, at least so much of what is done without.
 TARGET: Final = 0.9
@@ -91,7 +89,7 @@ def _services(cores: Cores) -> Iterator[dict[str, Served]]:
         server = stack.enter_context(stage.redis_server(cores))
         asyncio.run(stage.set_policy(server, stage.LASTING))
         yield {
-            name: stack.enter_context(stage.service(server.url, cores, **settings))
+            name: stack.enter_context(stage.service(server.url, cores, None, **settings))
             for name, settings in {
                 "off": dict[str, object](),
                 "1 %": collector.settings,
@@ -121,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=5, help="of each [default: 5]")
     parser.add_argument("--rounds", type=int, default=5, help="the best counts [default: 5]")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"[default: {_RESULTS.name}]")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     command = f"python -m loadtest.tracing --seconds {chosen.seconds:g} --rounds {chosen.rounds}"
     found = measure(chosen.seconds, chosen.rounds, command)
@@ -130,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, rates in by_name.items():
             ratio = found.ratios[what][name]
             print(f"{what:8} {name:8} {rates.per_s:8.0f} {rates.cpu_us:8.1f} {ratio:8.2f}")
-    chosen.out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    keep(chosen.results, "tracing", found)
     return int(min(ratios["1 %"] for ratios in found.ratios.values()) < TARGET)
 
 
