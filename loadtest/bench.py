@@ -33,7 +33,7 @@ from msgspec import Struct
 from loadtest import commands, footprint, stage, wrk
 from loadtest.figures import Ratio
 from loadtest.keeping import RESULTS, keep
-from loadtest.machine import Cores, described
+from loadtest.machine import Cores, described, on_core
 from loadtest.stage import Collector, Served
 from loadtest.targets import plot, table, worse
 from tests.servers import RedisServer
@@ -232,14 +232,16 @@ def see_answers(service: Served) -> None:
 def measure(rounds: int, seconds: float, command: str = "") -> Bench:
     """Measure so many rounds, each load for so many seconds."""
     cores = Cores.of_this_machine()
-    collector = Collector()
     done = []
-    for number in range(rounds):
-        one = _Round(seconds, cores, collector)
-        one.run()
-        done.append(one)
-        print(f"round {number + 1} of {rounds} done", file=sys.stderr)
-    collector.close()
+    # The collector's threads as well are where they are begun.
+    with on_core(cores.load):
+        collector = Collector()
+        for number in range(rounds):
+            one = _Round(seconds, cores, collector)
+            one.run()
+            done.append(one)
+            print(f"round {number + 1} of {rounds} done", file=sys.stderr)
+        collector.close()
     costs: dict[str, list[Cost]] = defaultdict(list)
     for one in done:
         for name, cost in one.costs.items():

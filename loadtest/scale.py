@@ -26,7 +26,7 @@ from loadtest.chart import Line, lines
 from loadtest.clones import Clones, name_of
 from loadtest.figures import Ratio
 from loadtest.keeping import RESULTS, keep
-from loadtest.machine import Cores, described
+from loadtest.machine import Cores, described, on_core
 from tests.servers import RedisServer
 
 __all__ = ["FILTERS", "Scale", "main", "ratios", "run"]
@@ -123,7 +123,10 @@ def _measure(server: RedisServer, fleet: Clones, cores: Cores) -> Size:
         ready_s = time.perf_counter() - began_s
         fleet.check(service)
         footprint.wait_until_calm(service.spent_s)
-        with httpx.Client(base_url=service.url, headers=service.headers, timeout=60) as client:
+        with (
+            on_core(cores.load),
+            httpx.Client(base_url=service.url, headers=service.headers, timeout=60) as client,
+        ):
             service_s, redis_s = service.spent_s(), footprint.process_s(pid)
             healths = _times_ms(_HEALTHS, lambda: client.get("/health").raise_for_status())
             service_s, redis_s = service.spent_s() - service_s, footprint.process_s(pid) - redis_s

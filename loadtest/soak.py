@@ -12,6 +12,7 @@ explains and comes to more than a few percent. Growth is printed by name, and th
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import sys
 import time
@@ -48,8 +49,8 @@ _WARM_UP = 0.4
 #: Growth over the time that counts which is none, as a share; and of what is counted in pieces.
 _SHARE, _PIECES = 0.03, 3.0
 
-#: Points of a curve that are kept.
-_KEPT = 240
+#: Points of a curve: at least, and as many as are kept.
+_LEAST, _KEPT = 6, 240
 
 
 class Course(Struct, frozen=True):
@@ -98,17 +99,17 @@ def judged(times: Sequence[float], values: Sequence[float]) -> Course:
 def measure(seconds: float, command: str = "") -> Soak:
     """Let it run for so long."""
     cores = Cores.of_this_machine()
-    collector = Collector()
     with (
+        on_core(cores.load),
+        contextlib.closing(Collector()) as collector,
         stage.redis_server(cores) as server,
         stage.service(server.url, cores, collector, partitions=1) as service,
         server.client() as client,
     ):
         asyncio.run(stage.set_policy(server, _LIVELY, partitions=1))
         name = stage.redis_name(server)
-        with on_core(cores.load), Traffic(service) as traffic:
+        with Traffic(service) as traffic:
             times, looks = _watch(service, client, seconds)
-    collector.close()
     return Soak(
         command=command,
         machine=described(),
@@ -127,8 +128,10 @@ def _watch(
 ) -> tuple[list[float], list[dict[str, float]]]:
     began_s = time.monotonic()
     pause_s = min(1.0, seconds / 12)
-    times, looks = [], []
-    while (passed_s := time.monotonic() - began_s) < seconds:
+    times: list[float] = []
+    looks: list[dict[str, float]] = []
+    # A busy machine takes long for a look; a slope needs several.
+    while (passed_s := time.monotonic() - began_s) < seconds or len(times) < _LEAST:
         times.append(round(passed_s, 2))
         looks.append(_look(service, client))
         time.sleep(pause_s)

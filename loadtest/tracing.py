@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from loadtest import footprint, stage, wrk
 from loadtest.keeping import RESULTS, keep
-from loadtest.machine import Cores, described
+from loadtest.machine import Cores, described, on_core
 from loadtest.stage import Collector, Served
 
 __all__ = ["Measurement", "measure"]
@@ -60,7 +60,7 @@ def measure(seconds: float, rounds: int, command: str = "") -> Measurement:
     found: dict[str, dict[str, list[Rates]]] = {}
     cores = Cores.of_this_machine()
     numbers = itertools.count(0, _NUMBERS)
-    with _services(cores) as services:
+    with on_core(cores.load), _services(cores) as services:
         for _ in range(rounds):
             for what, kind in _ASKED.items():
                 for name, service in services.items():
