@@ -38,7 +38,7 @@ __all__ = ["Measurement", "main", "measure"]
 #: More than ever fail here: no breaker opens.
 _NEVER = 10_000
 
-#: What is to be shown: so many times pybreaker's rate.
+#: The target: so many times pybreaker's rate.
 TARGETS = {"success": 100, "failure": 3}
 
 #: Calls of one go that are all to be told, at most: the service takes them for seconds afterwards.

@@ -20,15 +20,10 @@ FAILURE = OutcomeBody(outcome="failure")
 
 
 @pytest.fixture(scope="module")
-def process(redis_process: RedisServer) -> Iterator[Replica]:
-    with Replica(redis_process.url, partitions=4) as process:
-        yield process
-
-
-@pytest.fixture
-def service(process: Replica, redis_server: RedisServer) -> Replica:
-    assert redis_server.answers()  # it was emptied
-    return process
+def service(redis_process: RedisServer) -> Iterator[Replica]:
+    """One for all tests, each of which has instances of its own."""
+    with Replica(redis_process.url, partitions=4) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -90,30 +85,26 @@ async def test_a_call_goes_out_in_the_trace_that_it_is_made_in(
     }
 
 
-async def test_a_refused_call_is_a_span_that_failed(
-    service: Replica, spans: InMemorySpanExporter
+@pytest.mark.parametrize(
+    ("answers", "raised", "told"),
+    [(True, InvalidInput, "400"), (False, ServiceUnavailable, "ServiceUnavailable")],
+)
+async def test_a_call_that_is_refused_or_not_answered_is_a_span_that_failed(
+    service: Replica,
+    spans: InMemorySpanExporter,
+    answers: bool,  # noqa: FBT001 - a row of the table
+    raised: type[Exception],
+    told: str,
 ) -> None:
-    async with AsyncClient(service.url) as client:
-        with tracer().start_as_current_span("a mistake"), pytest.raises(InvalidInput):
+    url = service.url if answers else f"http://localhost:{free_port()}"
+    async with AsyncClient(url) as client:
+        with tracer().start_as_current_span("a mistake"), pytest.raises(raised):
             await client.permit("no good")
 
     [call] = calls(spans)
     assert call.status.status_code is StatusCode.ERROR
     assert call.attributes
-    assert call.attributes["error.type"] == "400"
-
-
-async def test_a_call_without_an_answer_is_a_span_that_failed(
-    spans: InMemorySpanExporter,
-) -> None:
-    async with AsyncClient(f"http://localhost:{free_port()}") as client:
-        with tracer().start_as_current_span("nobody"), pytest.raises(ServiceUnavailable):
-            await client.permit("s")
-
-    [call] = calls(spans)
-    assert call.status.status_code is StatusCode.ERROR
-    assert call.attributes
-    assert call.attributes["error.type"] == "ServiceUnavailable"
+    assert call.attributes["error.type"] == told
 
 
 async def test_outside_of_a_trace_no_call_begins_one(
@@ -121,7 +112,7 @@ async def test_outside_of_a_trace_no_call_begins_one(
 ) -> None:
     async with AsyncClient(service.url) as client:
         for _ in range(15):
-            await client.report("s", FAILURE)
+            await client.report("untraced", FAILURE)
 
     assert spans.get_finished_spans() == ()
 
@@ -152,7 +143,7 @@ def test_a_question_that_the_client_thread_asks_is_in_the_trace_of_the_guard(
 ) -> None:
     with Sekring(service.url, patience=5.0) as breaker:
         # Its view is not current yet: it asks.
-        with tracer().start_as_current_span("the guard") as span, breaker.guard("s"):
+        with tracer().start_as_current_span("the guard") as span, breaker.guard("asked"):
             pass
         wait_until(lambda: calls(spans), "the question's span")
 

@@ -61,8 +61,9 @@ def gateway(
         httpx.put(f"{service.url}/v1/policy", json=POLICY).raise_for_status()
         wish(service.url, ["s", "well"])
         with GatewayProcess("a", service.url, folder, **environment) as gateway:
-            wait_until(lambda: gateway.said("session failed")[1:], "the second failure", 60)
-            httpx.post(f"{service.url}/v1/instances/s/reset", json={}).raise_for_status()
+            url = f"{service.url}/v1/instances/s"
+            wait_until(lambda: httpx.get(url).json()["state"] == "open", "the trip", 60)
+            httpx.post(f"{url}/reset", json={}).raise_for_status()
             wait_until(lambda: gateway.said("session connected")[2:], "everything", 60)
         gateway.url = service.url
         yield gateway

@@ -1,7 +1,7 @@
 /** Whose trace requests and reports belong to: the one they are made in, then or later. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { after, before, test } from "node:test";
 
 import { trace } from "@opentelemetry/api";
 import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
@@ -12,7 +12,6 @@ import { Proxy } from "./proxy.js";
 import { Log, QUICK_POLICY, Service, until } from "./service.js";
 
 const service = new Service();
-const opened = [];
 
 before(async () => {
   new NodeTracerProvider().register();
@@ -20,16 +19,6 @@ before(async () => {
   await service.setPolicy({ ...QUICK_POLICY, stable_after_ms: 60_000 });
 });
 after(() => service.stop());
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one.close();
-});
-
-function client(options = {}) {
-  const sekring = new Sekring({ url: service.url, logger: new Log(), ...options });
-  opened.push(sekring);
-  return sekring;
-}
-
 /** Do something in a new trace; return its id. */
 function inTrace(work) {
   return trace.getTracer("the application").startActiveSpan("a trace", async (span) => {
@@ -50,7 +39,7 @@ async function traceOfTrip(id) {
 }
 
 test("a report that is sent later, with others, keeps the trace it was made in", async () => {
-  const sekring = client({ flushAfterMs: 100 });
+  const sekring = new Sekring({ url: service.url, logger: new Log(), flushAfterMs: 100 });
 
   const one = await inTrace(() => fail(sekring, "s1", 15));
   const other = await inTrace(() => fail(sekring, "s2", 15));
@@ -62,15 +51,16 @@ test("a report that is sent later, with others, keeps the trace it was made in",
   assert.ok(![one, other].includes(await traceOfTrip("s3")));
 });
 
-test("a request takes its caller's trace along; what the client does by itself, none", async () => {
+test("a request takes its caller's trace along; what the client does by itself, none", async (t) => {
   const proxy = await new Proxy(service).open();
-  opened.push(proxy);
+  t.after(() => proxy.close());
 
   const traceId = await inTrace(async () => {
-    const sekring = client({ url: proxy.url });
+    const sekring = new Sekring({ url: proxy.url, logger: new Log() });
     await until(() => sekring.current, "the stream");
     await sekring.permit("s4");
     await sekring.report("s4", { outcome: "failure" });
+    await sekring.close();
   });
 
   const traced = proxy.heads.filter((head) => head.includes("traceparent:"));

@@ -13,13 +13,15 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from sekring import __version__
 from sekring.doctor.finding import Finding, failure, ok, unchecked, warning
+from sekring.errors import SettingsError
+from sekring.telemetry.environment import Otel, Signal
 
 __all__ = ["examine_collector"]
 
 _SUBJECT: Final = "telemetry"
-_SIGNALS: Final = ("traces", "metrics")
-_PROTOCOLS: Final = ("grpc", "http/protobuf")
+_SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics")
 _GRPC_PORT: Final = 4317
 
 #: HTTP/2's preface with an empty SETTINGS frame; the answer to it begins with such a frame.
@@ -32,29 +34,24 @@ _TIMEOUT_S: Final = 3.0
 
 async def examine_collector(environ: Mapping[str, str]) -> list[Finding]:
     """Examine each endpoint that OpenTelemetry's variables name."""
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    otel = Otel(environ, "sekring", __version__)
+    if otel.disabled:
         return [unchecked(_SUBJECT, "switched off by OTEL_SDK_DISABLED")]
+    try:
+        otel.check()
+    except SettingsError as error:
+        return [failure(_SUBJECT, "a variable of OpenTelemetry's has a wrong value", str(error))]
     endpoints: dict[tuple[str, str], None] = {}
-    findings = []
     for signal in _SIGNALS:
-        if (endpoint := _said(environ, "ENDPOINT", signal)) is None:
+        if (endpoint := otel.endpoint(signal)) is None:
             continue
-        protocol = _said(environ, "PROTOCOL", signal) or "http/protobuf"
-        if protocol not in _PROTOCOLS:
-            findings.append(
-                failure(
-                    _SUBJECT,
-                    f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}",
-                    f"It takes {' or '.join(_PROTOCOLS)}.",
-                )
-            )
-            continue
+        protocol = otel.protocol(signal)
         if protocol != "grpc" and not environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"):
             endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
         endpoints[(endpoint, protocol)] = None
-    if not endpoints and not findings:
+    if not endpoints:
         return [unchecked(_SUBJECT, "no OTEL_EXPORTER_OTLP_ENDPOINT is set: nothing is sent")]
-    return findings + [await _reach(environ, *endpoint) for endpoint in endpoints]
+    return [await _reach(environ, *endpoint) for endpoint in endpoints]
 
 
 async def _reach(environ: Mapping[str, str], endpoint: str, protocol: str) -> Finding:
@@ -156,11 +153,6 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         unquote(name).strip(): unquote(value).strip() for name, equals, value in pairs if equals
     }
-
-
-def _said(environ: Mapping[str, str], word: str, signal: str) -> str | None:
-    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{word}")
-    return own or environ.get(f"OTEL_EXPORTER_OTLP_{word}") or None
 
 
 def _words(error: Exception) -> str:
