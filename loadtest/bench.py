@@ -99,6 +99,7 @@ class _Round:
         self.idle_percent = 0.0
         self.redis = ""
         self._seconds = seconds
+        self._warm_up_s = min(_WARM_UP_S, seconds)
         self._cores = cores
         self._collector = collector
         self._loads = 0
@@ -128,15 +129,16 @@ class _Round:
         self._redis_alone()
 
     def _throughput(self, served: Served, kind: str, name: str = "", times: int = 1) -> None:
-        self._answered(served, kind, _WARM_UP_S, times=times)
+        self._answered(served, kind, self._warm_up_s, times=times)
         self.costs[name or kind] = self._cost(served, kind, times=times)
 
     def _paced(self, served: Served, kind: str, rate: float, name: str) -> None:
-        """Send about `rate` requests a second: pauses are shortened by what answers take."""
-        pause_ms = 1000 * _PAUSING / rate
-        tried = self._answered(served, kind, _WARM_UP_S, think_ms=pause_ms)
-        pause_ms = max(1.0, pause_ms - tried.p50_ms)
-        self.costs[name] = self._cost(served, kind, think_ms=pause_ms)
+        """Send about `rate` requests a second: a pause is as long as a connection has left."""
+        cycle_ms = pause_ms = 1000 * _PAUSING / rate
+        tried = self._answered(served, kind, self._warm_up_s, think_ms=pause_ms)
+        if tried.requests:
+            pause_ms -= 1000 * _PAUSING / tried.per_s - cycle_ms
+        self.costs[name] = self._cost(served, kind, think_ms=max(1.0, pause_ms))
 
     def _cost(self, served: Served, kind: str, *, times: int = 1, think_ms: float = 0) -> Cost:
         served_s, redis_s = served.spent_s(), footprint.process_s(self._redis_pid)
