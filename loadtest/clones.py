@@ -4,7 +4,7 @@ The service's own scripts make one instance that is connected, one that has fail
 that is open. `clones.lua` copies them within Redis: their keys, their places in their partition's
 indexes, their share of its sums. Nothing here knows what those hold: it finds the id. Whether the
 service takes the copies for real is checked (`Clones.check`); what is bounded for a partition (the
-last hour's failures, the events) is not copied.
+last hour's failures, the events) is not copied, nor the room that a stream keeps for more.
 """
 
 import asyncio
