@@ -19,9 +19,11 @@ import redis
 from msgspec import Struct, structs
 
 from loadtest import stage
+from loadtest.redis_cost import a_failure
 from loadtest.stage import Served
 from sekring.store.contract import ReportRequest
 from sekring.store.keys import Keyspace
+from sekring.taxonomy import Kind
 from tests.servers import RedisServer
 
 __all__ = ["Clones", "name_of"]
@@ -32,6 +34,7 @@ _SCRIPT = Path(__file__).with_name("clones.lua")
 _AT_ONCE = 2_000
 
 _FAILURES, _THRESHOLD = 14, 15
+_KINDS = (Kind.DNS, Kind.REFUSED, Kind.TIMEOUT, Kind.WEBSOCKET)
 
 #: Sums of a partition that are no sums.
 _NO_SUMS = {"seq", "epoch"}
@@ -165,7 +168,7 @@ async def _live_through(server: RedisServer, name: str, failures: int) -> None:
         if failures == 0:
             await scripts.report(ReportRequest(instance_id=name, id="up", outcome="success"))
         for serial in range(failures):
-            await scripts.report(stage.failure(name, serial))
+            await scripts.report(a_failure(name, serial, _KINDS[serial % len(_KINDS)]))
 
 
 def _copy(client: "redis.Redis", model: _Model, names: Sequence[str]) -> None:

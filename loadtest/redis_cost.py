@@ -30,7 +30,7 @@ from sekring.store.scripts import Scripts
 from sekring.taxonomy import Effect, Kind
 from tests.servers import RedisServer
 
-__all__ = ["CALLS", "Cost", "measure"]
+__all__ = ["CALLS", "Cost", "a_failure", "measure"]
 
 _RESULTS = Path(__file__).parent / "results" / "redis_cost.json"
 
@@ -69,33 +69,32 @@ class Measurement(Struct, frozen=True):
     costs: dict[str, Cost]
 
 
-def _failure(scripts: Scripts, instance_id: str, number: int) -> Coroutine[Any, Any, object]:
-    return scripts.report(
-        ReportRequest(
-            instance_id=instance_id,
-            id=f"1a209b1d76f-{number:08}",
-            outcome="failure",
-            effect=Effect.COUNT,
-            kind=Kind.WEBSOCKET,
-            detail="websocket: close 1006 (abnormal closure)",
-            gateway="gateway-2",
-        )
+def a_failure(instance_id: str, number: int, kind: Kind = Kind.WEBSOCKET) -> ReportRequest:
+    """Return a report as gateways send them."""
+    return ReportRequest(
+        instance_id=instance_id,
+        id=f"1a209b1d76f-{number:08}",
+        outcome="failure",
+        effect=Effect.COUNT,
+        kind=kind,
+        detail="websocket: close 1006 (abnormal closure)",
+        gateway="gateway-2",
     )
 
 
 def _counted(scripts: Scripts, number: int) -> Coroutine[Any, Any, object]:
     """All that count but never the one that trips: of each instance as many as that takes."""
-    return _failure(scripts, f"62812{number // (_THRESHOLD - 1):08}", number)
+    return scripts.report(a_failure(f"62812{number // (_THRESHOLD - 1):08}", number))
 
 
 def _tripping(scripts: Scripts, number: int) -> Coroutine[Any, Any, object]:
     """Of each instance as many as trip it."""
-    return _failure(scripts, f"62812{number // _THRESHOLD:08}", number)
+    return scripts.report(a_failure(f"62812{number // _THRESHOLD:08}", number))
 
 
 def _while_open(scripts: Scripts, number: int) -> Coroutine[Any, Any, object]:
     """Of few instances many, so that nearly all come while they are open."""
-    return _failure(scripts, f"62813{number % 16:08}", number)
+    return scripts.report(a_failure(f"62813{number % 16:08}", number))
 
 
 def _connected(scripts: Scripts, number: int) -> Coroutine[Any, Any, object]:

@@ -27,6 +27,7 @@ from loadtest.clones import Clones, name_of
 from loadtest.figures import Ratio
 from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described, on_core
+from loadtest.redis_cost import a_failure
 from tests.servers import RedisServer
 
 __all__ = ["FILTERS", "Scale", "main", "ratios", "run"]
@@ -175,7 +176,7 @@ async def _reports_us(server: RedisServer, pid: int, fleet: Clones) -> float:
 
         async def fail(number: int) -> None:
             name = name_of(fleet.failing + number % (fleet.known - fleet.failing))
-            await scripts.report(stage.failure(name, number))
+            await scripts.report(a_failure(name, number))
 
         await fail(0)  # loads the script
         before_s = footprint.process_s(pid)

@@ -18,15 +18,14 @@ from msgspec import Struct
 
 from loadtest import footprint
 from loadtest.machine import Cores, on_core
+from loadtest.redis_cost import a_failure
 from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, FleetGuardPatch, PolicyPatch
-from sekring.store.contract import ReportRequest
 from sekring.store.keys import Keyspace
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
-from sekring.taxonomy import Effect, Kind
 from sekring.tokens import NewToken, Role
 from tests.servers import RedisServer, free_port, wait_until
 from tests.serving import ServiceProcess
@@ -35,7 +34,6 @@ __all__ = [
     "LASTING",
     "Collector",
     "Served",
-    "failure",
     "noop",
     "open_url",
     "redis_name",
@@ -221,26 +219,13 @@ async def set_policy(server: RedisServer, policy: PolicyPatch, partitions: int =
     await link.close()
 
 
-def failure(name: str, number: int) -> ReportRequest:
-    """Return what the report script is told of a failure, as gateways tell it."""
-    return ReportRequest(
-        instance_id=name,
-        id=f"1a209b1d76f-{number:08}",
-        outcome="failure",
-        effect=Effect.COUNT,
-        kind=Kind.WEBSOCKET,
-        detail="websocket: close 1006 (abnormal closure)",
-        gateway="gateway-2",
-    )
-
-
 async def trip(server: RedisServer, names: list[str]) -> None:
     """Report as many failures of each instance as open its breaker."""
     numbers = itertools.count()
     async with scripts_on(server) as scripts:
         await asyncio.gather(
             *(
-                scripts.report(failure(name, next(numbers)))
+                scripts.report(a_failure(name, next(numbers)))
                 for name in names
                 for _ in range(_THRESHOLD)
             )

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
-from sekring.store.calling import Script
+from sekring.store.library import Library, Script
 
 __all__ = ["NOW_MS", "AtTime", "together"]
 
@@ -29,11 +29,9 @@ class AtTime:
         self._digests: dict[str, str] = {}
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
 
-    def know(self, scripts: Sequence[Script]) -> None:
+    def know(self, library: Library) -> None:
         """Load the scripts."""
-        for script in scripts:
-            if script.name not in self._digests:
-                self._digests[script.name] = self._client.script_load(script.text)
+        self._client.function_load(library.text, replace=True)
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         """Run `script` at the present virtual time."""
@@ -44,7 +42,7 @@ class AtTime:
         if not self._waiting:
             loop.call_soon(self._send)
         command = (
-            "EVALSHA", self._digests[script.name], len(keys), *keys, msgspec.msgpack.encode(fields),
+            "FCALL", script.function, len(keys), *keys, msgspec.msgpack.encode(fields),
         )  # fmt: skip
         self._waiting.append((command, answer))
         return await answer

@@ -18,19 +18,22 @@
 
 -- include: request webhook
 
-local WEBHOOKS, HOOKSTATE = KEYS[1], KEYS[2]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local WEBHOOKS, HOOKSTATE = KEYS[1], KEYS[2]
 
-if redis.call('HEXISTS', WEBHOOKS, request.id) == 0 then return 0 end
-if tonumber(redis.call('HGET', HOOKSTATE, 'token')) ~= request.token then return 0 end
-local now = server_ms()
-for partition, place in pairs(request.places) do redis.call('HSET', HOOKSTATE, partition, place) end
-redis.call('HSET', HOOKSTATE, 'delivered', request.delivered, 'lost', request.lost, 'attempts', request.attempts)
-if request.succeeded then redis.call('HSET', HOOKSTATE, 'last_success_ms', now) end
-if request.error then redis.call('HSET', HOOKSTATE, 'last_error', request.error, 'last_error_ms', now) end
-if request.retry_in_ms then
-  redis.call('HSET', HOOKSTATE, 'next_try_ms', now + request.retry_in_ms)
-else
-  redis.call('HDEL', HOOKSTATE, 'next_try_ms')
+  if redis.call('HEXISTS', WEBHOOKS, request.id) == 0 then return 0 end
+  if tonumber(redis.call('HGET', HOOKSTATE, 'token')) ~= request.token then return 0 end
+  local now = server_ms()
+  for partition, place in pairs(request.places) do redis.call('HSET', HOOKSTATE, partition, place) end
+  redis.call('HSET', HOOKSTATE, 'delivered', request.delivered, 'lost', request.lost, 'attempts', request.attempts)
+  if request.succeeded then redis.call('HSET', HOOKSTATE, 'last_success_ms', now) end
+  if request.error then redis.call('HSET', HOOKSTATE, 'last_error', request.error, 'last_error_ms', now) end
+  if request.retry_in_ms then
+    redis.call('HSET', HOOKSTATE, 'next_try_ms', now + request.retry_in_ms)
+  else
+    redis.call('HDEL', HOOKSTATE, 'next_try_ms')
+  end
+  redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
+  return 1
 end
-redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
-return 1

@@ -10,12 +10,16 @@
 --         now_ms    tests only
 -- Returns 1 if somebody waits for it, else 0
 
-local ANSWER, TOTALS, VIEW = KEYS[1], KEYS[2], KEYS[3]
+local ANSWER, TOTALS, VIEW
 -- include: request announce
 
-local answer = redis.call('GET', ANSWER)
-if answer == request.answer then return 1 end
-if answer ~= '' then return 0 end
-redis.call('SET', ANSWER, request.answer, 'KEEPTTL')
-announce(TOTALS, VIEW, { bell = 'answer:' .. request.id })
-return 1
+return function(KEYS, ARGV)
+  receive(ARGV)
+  ANSWER, TOTALS, VIEW = KEYS[1], KEYS[2], KEYS[3]
+  local answer = redis.call('GET', ANSWER)
+  if answer == request.answer then return 1 end
+  if answer ~= '' then return 0 end
+  redis.call('SET', ANSWER, request.answer, 'KEEPTTL')
+  announce(TOTALS, VIEW, { bell = 'answer:' .. request.id })
+  return 1
+end

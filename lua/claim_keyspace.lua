@@ -10,10 +10,13 @@
 
 -- include: request
 
-local KEYSPACE = KEYS[1]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local KEYSPACE = KEYS[1]
 
-redis.call('HSETNX', KEYSPACE, 'partitions', request.partitions)
-redis.call('HSETNX', KEYSPACE, 'secret', request.secret)
-redis.call('HSETNX', KEYSPACE, 'recording_since_ms', server_ms())
-local kept = redis.call('HMGET', KEYSPACE, 'partitions', 'secret')
-return cmsgpack.pack({ partitions = tonumber(kept[1]), secret = kept[2] })
+  redis.call('HSETNX', KEYSPACE, 'partitions', request.partitions)
+  redis.call('HSETNX', KEYSPACE, 'secret', request.secret)
+  redis.call('HSETNX', KEYSPACE, 'recording_since_ms', server_ms())
+  local kept = redis.call('HMGET', KEYSPACE, 'partitions', 'secret')
+  return cmsgpack.pack({ partitions = tonumber(kept[1]), secret = kept[2] })
+end

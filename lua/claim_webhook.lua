@@ -13,18 +13,21 @@
 
 -- include: request webhook
 
-local WEBHOOKS, HOOKSTATE, HOOKLEASE = KEYS[1], KEYS[2], KEYS[3]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local WEBHOOKS, HOOKSTATE, HOOKLEASE = KEYS[1], KEYS[2], KEYS[3]
 
-local definition = redis.call('HGET', WEBHOOKS, request.id)
-if not definition then return cmsgpack.pack({ token = 0 }) end
-local lease = redis.call('GET', HOOKLEASE)
-local owner, token = string.match(lease or '', '^(%S+) (%d+)$')
-if owner and owner ~= request.owner then return cmsgpack.pack({ token = 0, definition = definition }) end
--- Its own lease keeps its token, so that a repeated call changes nothing.
-token = tonumber(token) or redis.call('HINCRBY', HOOKSTATE, 'token', 1)
-redis.call('SET', HOOKLEASE, string.format('%s %d', request.owner, token), 'PX', request.lease_ms)
-redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
-local state = {}
-local flat = redis.call('HGETALL', HOOKSTATE)
-for i = 1, #flat, 2 do state[flat[i]] = flat[i + 1] end
-return cmsgpack.pack({ token = token, definition = definition, state = state })
+  local definition = redis.call('HGET', WEBHOOKS, request.id)
+  if not definition then return cmsgpack.pack({ token = 0 }) end
+  local lease = redis.call('GET', HOOKLEASE)
+  local owner, token = string.match(lease or '', '^(%S+) (%d+)$')
+  if owner and owner ~= request.owner then return cmsgpack.pack({ token = 0, definition = definition }) end
+  -- Its own lease keeps its token, so that a repeated call changes nothing.
+  token = tonumber(token) or redis.call('HINCRBY', HOOKSTATE, 'token', 1)
+  redis.call('SET', HOOKLEASE, string.format('%s %d', request.owner, token), 'PX', request.lease_ms)
+  redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
+  local state = {}
+  local flat = redis.call('HGETALL', HOOKSTATE)
+  for i = 1, #flat, 2 do state[flat[i]] = flat[i + 1] end
+  return cmsgpack.pack({ token = token, definition = definition, state = state })
+end

@@ -15,14 +15,17 @@
 
 -- include: request audit webhook
 
-local WEBHOOKS, HOOKSTATE, EVENTS = KEYS[1], KEYS[2], KEYS[3]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local WEBHOOKS, HOOKSTATE, EVENTS = KEYS[1], KEYS[2], KEYS[3]
 
-if redis.call('HEXISTS', WEBHOOKS, request.id) == 1 then return 1 end
-if redis.call('HLEN', WEBHOOKS) >= request.limit then return 0 end
-redis.call('HSET', WEBHOOKS, request.id, request.definition)
-redis.call('HSET', HOOKSTATE, 'token', 0)
-for partition, place in pairs(request.places) do redis.call('HSET', HOOKSTATE, partition, place) end
-redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
-local fields = { instance_id = '*', action = 'create_webhook', at_ms = server_ms(), cause = request.id }
-append_event(EVENTS, audit_entry(fields, request.origin))
-return 1
+  if redis.call('HEXISTS', WEBHOOKS, request.id) == 1 then return 1 end
+  if redis.call('HLEN', WEBHOOKS) >= request.limit then return 0 end
+  redis.call('HSET', WEBHOOKS, request.id, request.definition)
+  redis.call('HSET', HOOKSTATE, 'token', 0)
+  for partition, place in pairs(request.places) do redis.call('HSET', HOOKSTATE, partition, place) end
+  redis.call('PEXPIRE', HOOKSTATE, HOOKSTATE_TTL_MS)
+  local fields = { instance_id = '*', action = 'create_webhook', at_ms = server_ms(), cause = request.id }
+  append_event(EVENTS, audit_entry(fields, request.origin))
+  return 1
+end

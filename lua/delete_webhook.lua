@@ -13,10 +13,13 @@
 
 -- include: request audit
 
-local WEBHOOKS, HOOKSTATE, HOOKLEASE, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local WEBHOOKS, HOOKSTATE, HOOKLEASE, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
-if redis.call('HDEL', WEBHOOKS, request.id) == 0 then return 0 end
-redis.call('DEL', HOOKSTATE, HOOKLEASE)
-local fields = { instance_id = '*', action = 'delete_webhook', at_ms = server_ms(), cause = request.id }
-append_event(EVENTS, audit_entry(fields, request.origin))
-return 1
+  if redis.call('HDEL', WEBHOOKS, request.id) == 0 then return 0 end
+  redis.call('DEL', HOOKSTATE, HOOKLEASE)
+  local fields = { instance_id = '*', action = 'delete_webhook', at_ms = server_ms(), cause = request.id }
+  append_event(EVENTS, audit_entry(fields, request.origin))
+  return 1
+end

@@ -15,13 +15,16 @@
 
 -- include: request audit
 
-local WEBHOOKS, HOOKSTATE, HOOKLEASE, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local WEBHOOKS, HOOKSTATE, HOOKLEASE, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
-local stored = redis.call('HGET', WEBHOOKS, request.id)
-if not stored or stored == request.definition then return 0 end
-if tonumber(redis.call('HGET', HOOKSTATE, 'token')) ~= request.token then return 0 end
-redis.call('HSET', WEBHOOKS, request.id, request.definition)
-redis.call('DEL', HOOKLEASE)
-local fields = { instance_id = '*', action = 'disable_webhook', at_ms = server_ms(), cause = request.id }
-append_event(EVENTS, audit_entry(fields, request.origin))
-return 1
+  local stored = redis.call('HGET', WEBHOOKS, request.id)
+  if not stored or stored == request.definition then return 0 end
+  if tonumber(redis.call('HGET', HOOKSTATE, 'token')) ~= request.token then return 0 end
+  redis.call('HSET', WEBHOOKS, request.id, request.definition)
+  redis.call('DEL', HOOKLEASE)
+  local fields = { instance_id = '*', action = 'disable_webhook', at_ms = server_ms(), cause = request.id }
+  append_event(EVENTS, audit_entry(fields, request.origin))
+  return 1
+end

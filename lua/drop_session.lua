@@ -12,16 +12,20 @@
 --         now_ms   tests only
 -- Returns 1 if it was wanted, else 0
 
-local SESSIONS, LEASES, OWNERS, EVENTS, HISTORY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local SESSIONS, LEASES, OWNERS, EVENTS, HISTORY
 -- include: request audit lease
 
-local now = server_ms()
-local was_wanted = redis.call('HDEL', SESSIONS, request.instance_id)
-if not lasts(request.instance_id, now) then forget(request.instance_id) end
-if was_wanted == 1 then
-  local fields = { instance_id = request.instance_id, action = 'drop_session', at_ms = now }
-  local entry = audit_entry(fields, request.origin)
-  append_event(EVENTS, entry)
-  append_history(HISTORY, entry)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES, OWNERS, EVENTS, HISTORY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+  local now = server_ms()
+  local was_wanted = redis.call('HDEL', SESSIONS, request.instance_id)
+  if not lasts(request.instance_id, now) then forget(request.instance_id) end
+  if was_wanted == 1 then
+    local fields = { instance_id = request.instance_id, action = 'drop_session', at_ms = now }
+    local entry = audit_entry(fields, request.origin)
+    append_event(EVENTS, entry)
+    append_history(HISTORY, entry)
+  end
+  return was_wanted
 end
-return was_wanted

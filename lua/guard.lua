@@ -26,75 +26,78 @@ local GOOD = 0.75
 local FAIR = 0.25
 local GREW = 1.5
 
--- What is neither failing nor connected says nothing: it is idle, or needs a person.
-local telling = request.failing + request.connected
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV)
+  -- What is neither failing nor connected says nothing: it is idle, or needs a person.
+  local telling = request.failing + request.connected
 
-local function is_outage()
-  return request.failing > 0 and telling >= settings.min_instances and request.failing >= settings.share * telling
-end
-
-local function is_recovered()
-  return request.failing == 0 or request.failing < RECOVERED * settings.share * telling
-end
-
--- While it is closed: opens at an outage. A reset has the failures that it knew of pass first.
-local function watch()
-  if g.until_ms > 0 and (now >= g.until_ms or is_recovered()) then g.until_ms = 0 end
-  if g.until_ms > 0 or not is_outage() then return end
-  g.cause = 'failures'
-  change('guard_trip', 'open', settings.rate_per_s)
-  begin_step(request.connected, request.failing)
-end
-
--- The end of a step. The share of failing instances alone would not do: in a long outage those that
--- wait for a permit leave the window, as if they were well. What counts is what permits lead to.
-local function judge()
-  local base = settings.rate_per_s
-  local rate = g.state == 'half_open' and math.max(g.rate_per_s, base) or base
-  local gained = request.connected - g.connected
-  local binding = g.refused > 0
-  local good = g.granted > 0 and gained >= GOOD * g.granted
-  local better = g.granted > 0 and gained >= FAIR * g.granted and gained >= GREW * g.reached
-  local poor = g.granted > 0 and gained < FAIR * g.granted
-  local calm = not binding and is_recovered()
-  if not calm then
-    g.calm_ms = 0
-  elseif g.calm_ms == 0 then
-    g.calm_ms = g.step_ms
+  local function is_outage()
+    return request.failing > 0 and telling >= settings.min_instances and request.failing >= settings.share * telling
   end
-  if g.state == 'forced_open' then
-    set_rate(rate)
-  elseif calm and (g.state == 'half_open' or now - g.calm_ms >= policy.window_ms) then
-    return close('guard_recover')
-  elseif (good or better) and (binding or g.state == 'open') then
-    g.reached = gained
-    change('guard_ramp', 'half_open', binding and rate * settings.ramp_factor or rate)
-  elseif poor and binding and g.state == 'half_open' then
-    if gained <= 0 or rate == base then
-      g.cause = 'failures'
-      g.reason = ''
-      g.reached = 0
-      change('guard_trip', 'open', base)
-    else
-      change('guard_ramp', 'half_open', math.max(base, rate / settings.ramp_factor))
+
+  local function is_recovered()
+    return request.failing == 0 or request.failing < RECOVERED * settings.share * telling
+  end
+
+  -- While it is closed: opens at an outage. A reset has the failures that it knew of pass first.
+  local function watch()
+    if g.until_ms > 0 and (now >= g.until_ms or is_recovered()) then g.until_ms = 0 end
+    if g.until_ms > 0 or not is_outage() then return end
+    g.cause = 'failures'
+    change('guard_trip', 'open', settings.rate_per_s)
+    begin_step(request.connected, request.failing)
+  end
+
+  -- The end of a step. The share of failing instances alone would not do: in a long outage those that
+  -- wait for a permit leave the window, as if they were well. What counts is what permits lead to.
+  local function judge()
+    local base = settings.rate_per_s
+    local rate = g.state == 'half_open' and math.max(g.rate_per_s, base) or base
+    local gained = request.connected - g.connected
+    local binding = g.refused > 0
+    local good = g.granted > 0 and gained >= GOOD * g.granted
+    local better = g.granted > 0 and gained >= FAIR * g.granted and gained >= GREW * g.reached
+    local poor = g.granted > 0 and gained < FAIR * g.granted
+    local calm = not binding and is_recovered()
+    if not calm then
+      g.calm_ms = 0
+    elseif g.calm_ms == 0 then
+      g.calm_ms = g.step_ms
     end
-  elseif rate ~= g.rate_per_s then -- the policy has another first rate
-    set_rate(rate)
+    if g.state == 'forced_open' then
+      set_rate(rate)
+    elseif calm and (g.state == 'half_open' or now - g.calm_ms >= policy.window_ms) then
+      return close('guard_recover')
+    elseif (good or better) and (binding or g.state == 'open') then
+      g.reached = gained
+      change('guard_ramp', 'half_open', binding and rate * settings.ramp_factor or rate)
+    elseif poor and binding and g.state == 'half_open' then
+      if gained <= 0 or rate == base then
+        g.cause = 'failures'
+        g.reason = ''
+        g.reached = 0
+        change('guard_trip', 'open', base)
+      else
+        change('guard_ramp', 'half_open', math.max(base, rate / settings.ramp_factor))
+      end
+    elseif rate ~= g.rate_per_s then -- the policy has another first rate
+      set_rate(rate)
+    end
+    begin_step(request.connected, request.failing)
   end
-  begin_step(request.connected, request.failing)
-end
 
-if g.state == 'closed' then
-  if settings.enabled then watch() end
-elseif not settings.enabled and g.state ~= 'forced_open' then
-  g.cause = 'policy'
-  close('guard_recover')
-elseif g.state == 'forced_open' and g.until_ms > 0 and now >= g.until_ms then
-  g.until_ms = 0
-  change('guard_ramp', 'half_open', settings.rate_per_s)
-  begin_step(request.connected, request.failing)
-elseif now - g.step_ms >= settings.ramp_step_ms then
-  judge()
+  if g.state == 'closed' then
+    if settings.enabled then watch() end
+  elseif not settings.enabled and g.state ~= 'forced_open' then
+    g.cause = 'policy'
+    close('guard_recover')
+  elseif g.state == 'forced_open' and g.until_ms > 0 and now >= g.until_ms then
+    g.until_ms = 0
+    change('guard_ramp', 'half_open', settings.rate_per_s)
+    begin_step(request.connected, request.failing)
+  elseif now - g.step_ms >= settings.ramp_step_ms then
+    judge()
+  end
+  save()
+  return answer()
 end
-save()
-return answer()

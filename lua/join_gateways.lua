@@ -12,17 +12,21 @@
 --         now_ms     tests only
 -- Returns msgpack: the fields of LiveGateways (sekring/store/session_contract.py)
 
-local GATEWAYS = KEYS[1]
+local GATEWAYS
 -- include: request gateway
 
 local GATEWAYS_TTL_MS = 86400000
 
-local now = server_ms()
-redis.call('HSET', GATEWAYS, request.gateway, cjson.encode({
-  gateway = request.gateway, capacity = request.capacity, held = request.held,
-  draining = request.draining or false, seen_ms = now, devices = request.devices,
-}))
-redis.call('PEXPIRE', GATEWAYS, GATEWAYS_TTL_MS)
-local live, gone = gateways_by(now)
-for _, name in ipairs(gone) do redis.call('HDEL', GATEWAYS, name) end
-return cmsgpack.pack({ gateways = live, now_ms = now })
+return function(KEYS, ARGV)
+  receive(ARGV)
+  GATEWAYS = KEYS[1]
+  local now = server_ms()
+  redis.call('HSET', GATEWAYS, request.gateway, cjson.encode({
+    gateway = request.gateway, capacity = request.capacity, held = request.held,
+    draining = request.draining or false, seen_ms = now, devices = request.devices,
+  }))
+  redis.call('PEXPIRE', GATEWAYS, GATEWAYS_TTL_MS)
+  local live, gone = gateways_by(now)
+  for _, name in ipairs(gone) do redis.call('HDEL', GATEWAYS, name) end
+  return cmsgpack.pack({ gateways = live, now_ms = now })
+end

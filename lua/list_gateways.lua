@@ -7,9 +7,13 @@
 --         now_ms   tests only
 -- Returns msgpack: the fields of LiveGateways (sekring/store/session_contract.py)
 
-local GATEWAYS = KEYS[1]
+local GATEWAYS
 -- include: request gateway
 
-local now = server_ms()
-local live = gateways_by(now)
-return cmsgpack.pack({ gateways = live, now_ms = now })
+return function(KEYS, ARGV)
+  receive(ARGV)
+  GATEWAYS = KEYS[1]
+  local now = server_ms()
+  local live = gateways_by(now)
+  return cmsgpack.pack({ gateways = live, now_ms = now })
+end

@@ -8,6 +8,9 @@
 
 -- include: request
 
-local MINUTES = KEYS[1]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local MINUTES = KEYS[1]
 
-return cmsgpack.pack({ now_ms = server_ms(), counts = redis.call('HGETALL', MINUTES) })
+  return cmsgpack.pack({ now_ms = server_ms(), counts = redis.call('HGETALL', MINUTES) })
+end

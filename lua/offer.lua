@@ -1,8 +1,8 @@
 #!lua
 -- offer: a trip that Redis may lack (made by a replica alone, or lost in a failover), unless the fleet has gone on.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -25,7 +25,6 @@
 -- Returns msgpack: the fields of Forced (sekring/requests.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry
 
 -- What is recorded of a trip that is not for the count's sake.
@@ -34,19 +33,22 @@ local ACTIONS = {
   logged_out = 'permanent', locked = 'permanent', banned = 'permanent',
 }
 
-settle()
-local was = s.state
--- What is said again may find any state that is older.
-local may_open = was == 'closed' or was == 'half_open' or request.made_epoch and was ~= 'disabled'
-if may_open and s.epoch <= request.epoch then
-  local action = ACTIONS[request.cause] or 'trip'
-  local until_ms = request.for_ms and now + request.for_ms or 0
-  touch()
-  if action == 'permanent' then s.terminal = request.cause end
-  if action == 'ban' then s.ban_until_ms = math.max(s.ban_until_ms, until_ms) end
-  open(action, request.cause, until_ms, now)
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  settle()
+  local was = s.state
+  -- What is said again may find any state that is older.
+  local may_open = was == 'closed' or was == 'half_open' or request.made_epoch and was ~= 'disabled'
+  if may_open and s.epoch <= request.epoch then
+    local action = ACTIONS[request.cause] or 'trip'
+    local until_ms = request.for_ms and now + request.for_ms or 0
+    touch()
+    if action == 'permanent' then s.terminal = request.cause end
+    if action == 'ban' then s.ban_until_ms = math.max(s.ban_until_ms, until_ms) end
+    open(action, request.cause, until_ms, now)
+  end
+  save()
+  return reply({
+    instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
+  })
 end
-save()
-return reply({
-  instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
-})

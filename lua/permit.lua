@@ -1,8 +1,8 @@
 #!lua
 -- permit: may this instance connect now? In half-open it takes a probe slot.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -28,10 +28,9 @@
 -- Returns msgpack: the fields of Admission (sekring/model.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry
 
-local BUILDS = KEYS[14]
+local BUILDS
 
 local function refused_build()
   local refusal = request.build and redis.call('HGET', BUILDS, request.build)
@@ -66,34 +65,38 @@ local function answer(permitted, more)
   return reply(more)
 end
 
-settle()
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  BUILDS = KEYS[14]
+  settle()
 
-local build_kind, build_retry_ms = refused_build()
-if build_kind and s.state ~= 'disabled' then
-  return answer(false, { cause = build_kind, retry_after_ms = build_retry_ms })
-end
+  local build_kind, build_retry_ms = refused_build()
+  if build_kind and s.state ~= 'disabled' then
+    return answer(false, { cause = build_kind, retry_after_ms = build_retry_ms })
+  end
 
-if s.state == 'open' or s.state == 'forced_open' then
-  local reason = s.reason ~= '' and s.reason or nil
-  return answer(false, { cause = s.cause, reason = reason, retry_after_ms = remaining() })
-end
+  if s.state == 'open' or s.state == 'forced_open' then
+    local reason = s.reason ~= '' and s.reason or nil
+    return answer(false, { cause = s.cause, reason = reason, retry_after_ms = remaining() })
+  end
 
-if request.epoch and request.epoch < s.epoch then return answer(false, { cause = 'late' }) end
+  if request.epoch and request.epoch < s.epoch then return answer(false, { cause = 'late' }) end
 
-local attempt_id = string.format('%x-%s', s.epoch, request.token)
-if s.state == 'half_open' and not take_slot(attempt_id) then
-  return answer(false, { cause = 'probing', retry_after_ms = next_free_slot_ms() })
-end
+  local attempt_id = string.format('%x-%s', s.epoch, request.token)
+  if s.state == 'half_open' and not take_slot(attempt_id) then
+    return answer(false, { cause = 'probing', retry_after_ms = next_free_slot_ms() })
+  end
 
-local wait_ms = backoff_ms()
-if s.attempt ~= request.token then
-  s.attempts = s.attempts + 1
-  s.attempt = request.token
+  local wait_ms = backoff_ms()
+  if s.attempt ~= request.token then
+    s.attempts = s.attempts + 1
+    s.attempt = request.token
+  end
+  local at = happened_at(now)
+  if at >= s.connection_ms then
+    connect('connecting', at)
+    s.attempt_until_ms = at + policy.probe_ttl_ms
+  end
+  touch()
+  return answer(true, { attempt_id = attempt_id, retry_after_ms = 0, backoff_ms = wait_ms })
 end
-local at = happened_at(now)
-if at >= s.connection_ms then
-  connect('connecting', at)
-  s.attempt_until_ms = at + policy.probe_ttl_ms
-end
-touch()
-return answer(true, { attempt_id = attempt_id, retry_after_ms = 0, backoff_ms = wait_ms })

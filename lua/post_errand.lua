@@ -19,34 +19,38 @@
 --         now_ms    tests only
 -- Returns msgpack: the fields of ErrandPosted (sekring/store/errand_contract.py)
 
-local LEASES, OWNERS, ERRANDS, WAITING, ANSWER, TOTALS, VIEW = unpack(KEYS, 1, 7)
+local LEASES, OWNERS, ERRANDS, WAITING, ANSWER, TOTALS, VIEW
 -- include: request announce lease
 
-local now = server_ms()
-local gateway = lasts(request.instance_id, now) and owner_of(request.instance_id).gateway or ''
+return function(KEYS, ARGV)
+  receive(ARGV)
+  LEASES, OWNERS, ERRANDS, WAITING, ANSWER, TOTALS, VIEW = unpack(KEYS, 1, 7)
+  local now = server_ms()
+  local gateway = lasts(request.instance_id, now) and owner_of(request.instance_id).gateway or ''
 
-local function posted(queued)
-  return cmsgpack.pack({ queued = queued, gateway = gateway })
+  local function posted(queued)
+    return cmsgpack.pack({ queued = queued, gateway = gateway })
+  end
+
+  -- Said again, since the answer was lost.
+  if request.awaited and redis.call('EXISTS', ANSWER) == 1 then return posted(true) end
+
+  for _, item in ipairs(redis.call('LRANGE', ERRANDS, 0, -1)) do
+    local waiting = cjson.decode(item)
+    -- Of what nobody waits for, one of a kind is enough.
+    local same = not request.awaited and waiting.kind == request.kind
+    if same or waiting.expires_ms <= now then redis.call('LREM', ERRANDS, 1, item) end
+  end
+  if redis.call('LLEN', ERRANDS) >= request.limit then return posted(false) end
+
+  local expires_ms = now + request.ttl_ms
+  redis.call('RPUSH', ERRANDS, cjson.encode({
+    id = request.id, kind = request.kind, body = request.body or '', expires_ms = expires_ms,
+  }))
+  redis.call('PEXPIRE', ERRANDS, math.max(request.ttl_ms, redis.call('PTTL', ERRANDS)))
+  redis.call('ZADD', WAITING, 'GT', expires_ms, request.instance_id)
+  redis.call('PEXPIRE', WAITING, math.max(request.ttl_ms, redis.call('PTTL', WAITING)))
+  if request.awaited then redis.call('SET', ANSWER, '', 'PX', request.ttl_ms) end
+  if gateway ~= '' then announce(TOTALS, VIEW, { bell = 'errand:' .. gateway, about = request.instance_id }) end
+  return posted(true)
 end
-
--- Said again, since the answer was lost.
-if request.awaited and redis.call('EXISTS', ANSWER) == 1 then return posted(true) end
-
-for _, item in ipairs(redis.call('LRANGE', ERRANDS, 0, -1)) do
-  local waiting = cjson.decode(item)
-  -- Of what nobody waits for, one of a kind is enough.
-  local same = not request.awaited and waiting.kind == request.kind
-  if same or waiting.expires_ms <= now then redis.call('LREM', ERRANDS, 1, item) end
-end
-if redis.call('LLEN', ERRANDS) >= request.limit then return posted(false) end
-
-local expires_ms = now + request.ttl_ms
-redis.call('RPUSH', ERRANDS, cjson.encode({
-  id = request.id, kind = request.kind, body = request.body or '', expires_ms = expires_ms,
-}))
-redis.call('PEXPIRE', ERRANDS, math.max(request.ttl_ms, redis.call('PTTL', ERRANDS)))
-redis.call('ZADD', WAITING, 'GT', expires_ms, request.instance_id)
-redis.call('PEXPIRE', WAITING, math.max(request.ttl_ms, redis.call('PTTL', WAITING)))
-if request.awaited then redis.call('SET', ANSWER, '', 'PX', request.ttl_ms) end
-if gateway ~= '' then announce(TOTALS, VIEW, { bell = 'errand:' .. gateway, about = request.instance_id }) end
-return posted(true)

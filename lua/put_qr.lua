@@ -15,16 +15,20 @@
 --         now_ms          tests only
 -- Returns 1 if the lease is the caller's, else 0
 
-local LEASES, OWNERS, QR, TOTALS, VIEW = unpack(KEYS, 1, 5)
+local LEASES, OWNERS, QR, TOTALS, VIEW
 -- include: request announce lease
 
-local now = server_ms()
-local owner = owner_of(request.instance_id)
-if not is_held(request.instance_id, owner, request.token, now) then return 0 end
-if owner.phase ~= 'pairing' then
-  owner.phase, owner.since_ms = 'pairing', now
-  set_owner(request.instance_id, owner)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  LEASES, OWNERS, QR, TOTALS, VIEW = unpack(KEYS, 1, 5)
+  local now = server_ms()
+  local owner = owner_of(request.instance_id)
+  if not is_held(request.instance_id, owner, request.token, now) then return 0 end
+  if owner.phase ~= 'pairing' then
+    owner.phase, owner.since_ms = 'pairing', now
+    set_owner(request.instance_id, owner)
+  end
+  redis.call('SET', QR, string.format('%d %s', request.token, request.code), 'PX', request.expires_in_ms)
+  announce(TOTALS, VIEW, { bell = 'qr:' .. request.instance_id })
+  return 1
 end
-redis.call('SET', QR, string.format('%d %s', request.token, request.code), 'PX', request.expires_in_ms)
-announce(TOTALS, VIEW, { bell = 'qr:' .. request.instance_id })
-return 1

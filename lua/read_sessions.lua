@@ -9,16 +9,20 @@
 --         now_ms         tests only
 -- Returns msgpack: the fields of SessionsRead (sekring/store/session_contract.py)
 
-local SESSIONS, LEASES, OWNERS = KEYS[1], KEYS[2], KEYS[3]
+local SESSIONS, LEASES, OWNERS
 -- include: request
 
-local sessions = {}
-for i, instance_id in ipairs(request.instance_ids) do
-  sessions[i] = {
-    instance_id = instance_id,
-    session = redis.call('HGET', SESSIONS, instance_id) or nil,
-    owner = redis.call('HGET', OWNERS, instance_id) or nil,
-    ends_ms = tonumber(redis.call('ZSCORE', LEASES, instance_id)),
-  }
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES, OWNERS = KEYS[1], KEYS[2], KEYS[3]
+  local sessions = {}
+  for i, instance_id in ipairs(request.instance_ids) do
+    sessions[i] = {
+      instance_id = instance_id,
+      session = redis.call('HGET', SESSIONS, instance_id) or nil,
+      owner = redis.call('HGET', OWNERS, instance_id) or nil,
+      ends_ms = tonumber(redis.call('ZSCORE', LEASES, instance_id)),
+    }
+  end
+  return cmsgpack.pack({ sessions = sessions, now_ms = server_ms() })
 end
-return cmsgpack.pack({ sessions = sessions, now_ms = server_ms() })

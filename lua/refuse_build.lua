@@ -16,27 +16,30 @@
 
 -- include: request audit announce
 
-local BUILDS, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 4)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local BUILDS, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 4)
 
-local now = server_ms()
-local refusal = redis.call('HGET', BUILDS, request.build)
-local refused = refusal and tonumber(string.match(refusal, ' (%d+)$')) > now
-local action, before, after
-if request.kind then
-  if refused then return 0 end
-  redis.call('HSET', BUILDS, request.build, string.format('%s %d', request.kind, now + request.for_ms))
-  redis.call('PEXPIRE', BUILDS, request.for_ms, 'NX')
-  redis.call('PEXPIRE', BUILDS, request.for_ms, 'GT')
-  action, before, after = 'refuse_build', 'permitted', 'refused'
-else
-  redis.call('HDEL', BUILDS, request.build)
-  if not refused then return 0 end
-  action, before, after = 'permit_build', 'refused', 'permitted'
+  local now = server_ms()
+  local refusal = redis.call('HGET', BUILDS, request.build)
+  local refused = refusal and tonumber(string.match(refusal, ' (%d+)$')) > now
+  local action, before, after
+  if request.kind then
+    if refused then return 0 end
+    redis.call('HSET', BUILDS, request.build, string.format('%s %d', request.kind, now + request.for_ms))
+    redis.call('PEXPIRE', BUILDS, request.for_ms, 'NX')
+    redis.call('PEXPIRE', BUILDS, request.for_ms, 'GT')
+    action, before, after = 'refuse_build', 'permitted', 'refused'
+  else
+    redis.call('HDEL', BUILDS, request.build)
+    if not refused then return 0 end
+    action, before, after = 'permit_build', 'refused', 'permitted'
+  end
+  announce(TOTALS, VIEW, {})
+  if request.first then
+    local cause = (request.kind or 'operator') .. ' ' .. request.build
+    local fields = { instance_id = '*', action = action, at_ms = now, before = before, after = after, cause = cause }
+    append_event(EVENTS, audit_entry(fields, request.origin))
+  end
+  return 1
 end
-announce(TOTALS, VIEW, {})
-if request.first then
-  local cause = (request.kind or 'operator') .. ' ' .. request.build
-  local fields = { instance_id = '*', action = action, at_ms = now, before = before, after = after, cause = cause }
-  append_event(EVENTS, audit_entry(fields, request.origin))
-end
-return 1

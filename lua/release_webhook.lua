@@ -10,7 +10,10 @@
 
 -- include: request
 
-local HOOKLEASE = KEYS[1]
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local HOOKLEASE = KEYS[1]
 
-if redis.call('GET', HOOKLEASE) ~= string.format('%s %d', request.owner, request.token) then return 0 end
-return redis.call('DEL', HOOKLEASE)
+  if redis.call('GET', HOOKLEASE) ~= string.format('%s %d', request.owner, request.token) then return 0 end
+  return redis.call('DEL', HOOKLEASE)
+end

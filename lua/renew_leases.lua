@@ -15,16 +15,20 @@
 --         now_ms         tests only
 -- Returns msgpack: the fields of RenewedLeases (sekring/store/session_contract.py)
 
-local SESSIONS, LEASES, OWNERS, WAITING, TOTALS, VIEW = unpack(KEYS, 1, 6)
+local SESSIONS, LEASES, OWNERS, WAITING, TOTALS, VIEW
 -- include: request announce lease wish errand remind
 
-local now = server_ms()
-local held, wanted, errands = {}, {}, {}
-for i, instance_id in ipairs(request.instance_ids) do
-  held[i] = is_held(instance_id, owner_of(instance_id), request.tokens[i], now)
-  wanted[i] = is_wanted(instance_id)
-  errands[i] = held[i] and has_errands(instance_id, now)
-  if held[i] then redis.call('ZADD', LEASES, now + request.ttl_ms, instance_id) end
-  if errands[i] then remind(instance_id) end
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES, OWNERS, WAITING, TOTALS, VIEW = unpack(KEYS, 1, 6)
+  local now = server_ms()
+  local held, wanted, errands = {}, {}, {}
+  for i, instance_id in ipairs(request.instance_ids) do
+    held[i] = is_held(instance_id, owner_of(instance_id), request.tokens[i], now)
+    wanted[i] = is_wanted(instance_id)
+    errands[i] = held[i] and has_errands(instance_id, now)
+    if held[i] then redis.call('ZADD', LEASES, now + request.ttl_ms, instance_id) end
+    if errands[i] then remind(instance_id) end
+  end
+  return cmsgpack.pack({ held = held, wanted = wanted, errands = errands })
 end
-return cmsgpack.pack({ held = held, wanted = wanted, errands = errands })

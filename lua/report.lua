@@ -1,8 +1,8 @@
 #!lua
 -- report: how an attempt, or a live connection, ended. Counts, trips, closes, re-opens.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -35,7 +35,6 @@
 -- Returns msgpack: the fields of Verdict (sekring/model.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry records
 
 -- A grown cooldown, and a ban's end, are moved by chance so that many do not return at once.
@@ -44,8 +43,8 @@ local BAN_JITTER = 0.05
 local BAN_JITTER_MAX_MS = 600000
 local CONFLICT_MIN_MS, CONFLICT_MAX_MS = 30000, 90000
 
-local random = request.random or 0
-local at = happened_at(now)
+local random -- 0 to 1
+local at -- when it happened
 
 local function answer(why, tripped)
   save()
@@ -252,15 +251,21 @@ local function fail()
   return answer(request.effect == 'build' and 'build' or 'ignored')
 end
 
-settle()
-if is_duplicate() then return answer('duplicate') end
-if is_late() then return answer('late') end
-touch()
-if request.outcome == 'success' then
-  succeed()
-  return answer('success')
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  find_records(KEYS)
+  random = request.random or 0
+  at = happened_at(now)
+  settle()
+  if is_duplicate() then return answer('duplicate') end
+  if is_late() then return answer('late') end
+  touch()
+  if request.outcome == 'success' then
+    succeed()
+    return answer('success')
+  end
+  if is_present() then end_connection() end
+  if request.outcome == 'failure' then return fail() end
+  release_slot()
+  return answer('disconnected')
 end
-if is_present() then end_connection() end
-if request.outcome == 'failure' then return fail() end
-release_slot()
-return answer('disconnected')

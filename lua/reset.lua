@@ -1,8 +1,8 @@
 #!lua
 -- reset: an operator, or a request for a QR code, closes the breaker at once and clears its counters.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -26,41 +26,45 @@
 -- Returns msgpack: the fields of ResetDone (sekring/requests.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry records
 
-settle()
-local was = s.state
-local known = s.registered_ms > 0
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  find_records(KEYS)
+  settle()
+  local was = s.state
+  local known = s.registered_ms > 0
 
-local function answer(done, banned)
-  save()
-  return reply({
-    instance_id = request.instance_id, known = known, was = was, state = s.state, epoch = s.epoch,
-    done = done, banned = banned or false, ban_remaining_ms = math.max(0, s.ban_until_ms - now),
-  })
+  local function answer(done, banned)
+    save()
+    return reply({
+      instance_id = request.instance_id, known = known, was = was, state = s.state, epoch = s.epoch,
+      done = done, banned = banned or false, ban_remaining_ms = math.max(0, s.ban_until_ms - now),
+    })
+  end
+
+  if is_outdated() then return answer(false) end
+  local applies = request.made_epoch or known and (request.only_state or was) == was
+  if not applies then return answer(false) end
+  local banned = s.terminal == 'banned' or s.ban_until_ms > now
+  if banned and not request.force then return answer(false, true) end
+
+  remember(counted_ids(), now)
+  if s.last_failure_ms > now - HOUR_MS then keep_cleared(request.made_epoch or now) end
+  if request.made_epoch then
+    -- What was counted after it stays.
+    local later = '(' .. score_from(request.made_epoch + 1)
+    s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', later)
+    s.oldest_ms = oldest_failure()
+  else
+    drop_failures()
+  end
+  s.attempts = 0
+  s.level = 0
+  s.terminal = ''
+  s.ban_until_ms = 0
+  bump_epoch(now)
+  close('reset', now)
+  touch()
+  return answer(true)
 end
-
-if is_outdated() then return answer(false) end
-local applies = request.made_epoch or known and (request.only_state or was) == was
-if not applies then return answer(false) end
-local banned = s.terminal == 'banned' or s.ban_until_ms > now
-if banned and not request.force then return answer(false, true) end
-
-remember(counted_ids(), now)
-if s.last_failure_ms > now - HOUR_MS then keep_cleared(request.made_epoch or now) end
-if request.made_epoch then
-  -- What was counted after it stays.
-  s.failures = s.failures - redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. request.made_epoch + 1)
-  s.oldest_ms = oldest_failure()
-else
-  drop_failures()
-end
-s.attempts = 0
-s.level = 0
-s.terminal = ''
-s.ban_until_ms = 0
-bump_epoch(now)
-close('reset', now)
-touch()
-return answer(true)

@@ -14,9 +14,12 @@
 
 -- include: request audit policy guard
 
-if g.state ~= 'closed' then
-  close('guard_reset', request.origin)
-  g.until_ms = now + policy.window_ms
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV)
+  if g.state ~= 'closed' then
+    close('guard_reset', request.origin)
+    g.until_ms = now + policy.window_ms
+  end
+  save()
+  return answer()
 end
-save()
-return answer()

@@ -1,8 +1,8 @@
 #!lua
 -- set_override: sets, changes or removes an instance's own policy, and applies it to the instance at once.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -23,22 +23,24 @@
 -- Returns 1, or 0 if another version was there; or, msgpack, the transitions that it has made
 --         (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry
 
-local override = redis.call('HGET', POLICIES, request.instance_id)
-local version = override and cjson.decode(override).version or 0
-if version ~= request.version then return 0 end
-settle()
-if request.policy then
-  redis.call('HSET', POLICIES, request.instance_id, request.policy)
-else
-  redis.call('HDEL', POLICIES, request.instance_id)
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  local override = redis.call('HGET', POLICIES, request.instance_id)
+  local version = override and cjson.decode(override).version or 0
+  if version ~= request.version then return 0 end
+  settle()
+  if request.policy then
+    redis.call('HSET', POLICIES, request.instance_id, request.policy)
+  else
+    redis.call('HDEL', POLICIES, request.instance_id)
+  end
+  policy = policy_in_force(POLICIES, request.instance_id)
+  settle()
+  record('policy', s.state, now)
+  s.due_ms = 0 -- another window moves what is due
+  announce(TOTALS, VIEW, {})
+  save()
+  return reply()
 end
-policy = policy_in_force(POLICIES, request.instance_id)
-settle()
-record('policy', s.state, now)
-s.due_ms = 0 -- another window moves what is due
-announce(TOTALS, VIEW, {})
-save()
-return reply()

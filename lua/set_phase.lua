@@ -16,16 +16,20 @@
 --         now_ms   tests only
 -- Returns 1 if the lease is the caller's, else 0
 
-local LEASES, OWNERS, WAITING, TOTALS, VIEW = unpack(KEYS, 1, 5)
+local LEASES, OWNERS, WAITING, TOTALS, VIEW
 -- include: request announce lease errand remind
 
-local now = server_ms()
-local owner = owner_of(request.instance_id)
-if not is_held(request.instance_id, owner, request.token, now) then return 0 end
-if owner.phase ~= request.phase then owner.since_ms = now end
-owner.phase = request.phase
-owner.detail = request.detail
-owner.device = request.device or request.phase ~= 'unpaired' and owner.device or nil
-set_owner(request.instance_id, owner)
-if has_errands(request.instance_id, now) then remind(request.instance_id) end
-return 1
+return function(KEYS, ARGV)
+  receive(ARGV)
+  LEASES, OWNERS, WAITING, TOTALS, VIEW = unpack(KEYS, 1, 5)
+  local now = server_ms()
+  local owner = owner_of(request.instance_id)
+  if not is_held(request.instance_id, owner, request.token, now) then return 0 end
+  if owner.phase ~= request.phase then owner.since_ms = now end
+  owner.phase = request.phase
+  owner.detail = request.detail
+  owner.device = request.device or request.phase ~= 'unpaired' and owner.device or nil
+  set_owner(request.instance_id, owner)
+  if has_errands(request.instance_id, now) then remind(request.instance_id) end
+  return 1
+end

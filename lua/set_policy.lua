@@ -16,20 +16,23 @@
 
 -- include: request audit announce
 
-local POLICIES, DUE, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 5)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local POLICIES, DUE, EVENTS, TOTALS, VIEW = unpack(KEYS, 1, 5)
 
-local stored = redis.call('HGET', POLICIES, '*')
-if stored and cjson.decode(stored).version >= request.version then return 0 end
-redis.call('HSET', POLICIES, '*', request.policy)
--- Another window or cooldown moves what is due: every instance is, now.
-local ttl = redis.call('PTTL', DUE)
-if ttl > 0 then
-  redis.call('ZUNIONSTORE', DUE, 1, DUE, 'WEIGHTS', 0)
-  redis.call('PEXPIRE', DUE, ttl)
+  local stored = redis.call('HGET', POLICIES, '*')
+  if stored and cjson.decode(stored).version >= request.version then return 0 end
+  redis.call('HSET', POLICIES, '*', request.policy)
+  -- Another window or cooldown moves what is due: every instance is, now.
+  local ttl = redis.call('PTTL', DUE)
+  if ttl > 0 then
+    redis.call('ZUNIONSTORE', DUE, 1, DUE, 'WEIGHTS', 0)
+    redis.call('PEXPIRE', DUE, ttl)
+  end
+  announce(TOTALS, VIEW, {})
+  if request.first then
+    local fields = { instance_id = '*', action = 'policy', at_ms = server_ms() }
+    append_event(EVENTS, audit_entry(fields, request.origin))
+  end
+  return 1
 end
-announce(TOTALS, VIEW, {})
-if request.first then
-  local fields = { instance_id = '*', action = 'policy', at_ms = server_ms() }
-  append_event(EVENTS, audit_entry(fields, request.origin))
-end
-return 1

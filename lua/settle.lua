@@ -1,8 +1,8 @@
 #!lua
 -- settle: writes down what the passing of time has changed, and forgets an instance that was silent for a day.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -19,10 +19,12 @@
 --         now_ms   tests only
 -- Returns 1; or, msgpack, the transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry
 
-settle()
-s.due_ms = 0 -- whoever made it due, it is not any more
-save()
-return reply()
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  settle()
+  s.due_ms = 0 -- whoever made it due, it is not any more
+  save()
+  return reply()
+end

@@ -13,37 +13,41 @@
 --         now_ms    tests only
 -- Returns msgpack: the fields of ErrandsTaken (sekring/store/errand_contract.py)
 
-local LEASES, OWNERS, ERRANDS, WAITING, TAKEN = unpack(KEYS, 1, 5)
+local LEASES, OWNERS, ERRANDS, WAITING, TAKEN
 -- include: request lease
 
 local TAKEN_TTL_MS = 60000
 
-local now = server_ms()
+return function(KEYS, ARGV)
+  receive(ARGV)
+  LEASES, OWNERS, ERRANDS, WAITING, TAKEN = unpack(KEYS, 1, 5)
+  local now = server_ms()
 
-local function taken(items)
-  local errands = {}
-  for _, item in ipairs(items) do
-    local errand = cjson.decode(item)
-    if errand.expires_ms > now then
-      errand.expires_in_ms = errand.expires_ms - now
-      errand.expires_ms = nil
-      errands[#errands + 1] = errand
+  local function taken(items)
+    local errands = {}
+    for _, item in ipairs(items) do
+      local errand = cjson.decode(item)
+      if errand.expires_ms > now then
+        errand.expires_in_ms = errand.expires_ms - now
+        errand.expires_ms = nil
+        errands[#errands + 1] = errand
+      end
     end
+    return cmsgpack.pack({ errands = errands })
   end
-  return cmsgpack.pack({ errands = errands })
-end
 
-local last = redis.call('GET', TAKEN)
-if last then
-  last = cjson.decode(last)
-  if last.id == request.id then return taken(last.items) end
+  local last = redis.call('GET', TAKEN)
+  if last then
+    last = cjson.decode(last)
+    if last.id == request.id then return taken(last.items) end
+  end
+  local owner = owner_of(request.instance_id)
+  if owner.gateway ~= request.gateway or not lasts(request.instance_id, now) then return taken({}) end
+  local items = redis.call('LRANGE', ERRANDS, 0, -1)
+  redis.call('ZREM', WAITING, request.instance_id)
+  if #items > 0 then
+    redis.call('DEL', ERRANDS)
+    redis.call('SET', TAKEN, cjson.encode({ id = request.id, items = items }), 'PX', TAKEN_TTL_MS)
+  end
+  return taken(items)
 end
-local owner = owner_of(request.instance_id)
-if owner.gateway ~= request.gateway or not lasts(request.instance_id, now) then return taken({}) end
-local items = redis.call('LRANGE', ERRANDS, 0, -1)
-redis.call('ZREM', WAITING, request.instance_id)
-if #items > 0 then
-  redis.call('DEL', ERRANDS)
-  redis.call('SET', TAKEN, cjson.encode({ id = request.id, items = items }), 'PX', TAKEN_TTL_MS)
-end
-return taken(items)

@@ -1,8 +1,8 @@
 #!lua
 -- trip: an operator forces the breaker open, until a time or until a reset.
 --
--- KEYS  1 INSTANCE   hash    the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms); as INSTANCE
+-- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
+--       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
 --       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
 --       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
 --       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
@@ -23,25 +23,27 @@
 -- Returns msgpack: the fields of Forced (sekring/requests.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
-local writing = true
 -- include: request audit announce policy instance machine registry
 
-settle()
-local was = s.state
-if not is_outdated() then
-  remember(counted_ids(), now)
-  drop_probes()
-  s.state = 'forced_open'
-  s.cause = 'operator'
-  s.reason = origin.reason or ''
-  s.opened_ms = now
-  s.until_ms = request.for_ms and now + request.for_ms or 0
-  s.suppressed = 0
-  bump_epoch(now)
-  touch()
-  record('force_open', was, now)
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV, true)
+  settle()
+  local was = s.state
+  if not is_outdated() then
+    remember(counted_ids(), now)
+    drop_probes()
+    s.state = 'forced_open'
+    s.cause = 'operator'
+    s.reason = origin.reason or ''
+    s.opened_ms = now
+    s.until_ms = request.for_ms and now + request.for_ms or 0
+    s.suppressed = 0
+    bump_epoch(now)
+    touch()
+    record('force_open', was, now)
+  end
+  save()
+  return reply({
+    instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
+  })
 end
-save()
-return reply({
-  instance_id = request.instance_id, was = was, state = s.state, epoch = s.epoch, remaining_ms = remaining(),
-})

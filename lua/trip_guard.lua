@@ -14,11 +14,14 @@
 
 -- include: request audit policy guard
 
-local origin = request.origin or {}
-g.cause = 'operator'
-g.reason = origin.reason or ''
-g.until_ms = request.for_ms and now + request.for_ms or 0
-change('guard_force_open', 'forced_open', settings.rate_per_s, origin)
-begin_step(g.connected, g.failing)
-save()
-return answer()
+return function(KEYS, ARGV)
+  begin(KEYS, ARGV)
+  local origin = request.origin or {}
+  g.cause = 'operator'
+  g.reason = origin.reason or ''
+  g.until_ms = request.for_ms and now + request.for_ms or 0
+  change('guard_force_open', 'forced_open', settings.rate_per_s, origin)
+  begin_step(g.connected, g.failing)
+  save()
+  return answer()
+end

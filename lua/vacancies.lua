@@ -7,14 +7,19 @@
 --         now_ms   tests only
 -- Returns msgpack: the fields of PartitionVacancies (sekring/store/session_contract.py)
 
-local SESSIONS, LEASES = KEYS[1], KEYS[2]
+local SESSIONS, LEASES
 -- include: request vacancy
 
-local now = server_ms()
-return cmsgpack.pack({
-  sessions = redis.call('HLEN', SESSIONS),
-  -- More than those are no longer wanted: their owners have yet to hear of it, or are gone.
-  leases = redis.call('ZCARD', LEASES),
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES = KEYS[1], KEYS[2]
+  local now = server_ms()
   -- Those whose end is impossibly far away want a look as well: a claim shortens them.
-  vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf'),
-})
+  local far = redis.call('ZCOUNT', LEASES, '(' .. now + LEASE_MAX_MS, '+inf')
+  return cmsgpack.pack({
+    sessions = redis.call('HLEN', SESSIONS),
+    -- More than those are no longer wanted: their owners have yet to hear of it, or are gone.
+    leases = redis.call('ZCARD', LEASES),
+    vacant = redis.call('ZCOUNT', LEASES, '-inf', now) + far,
+  })
+end

@@ -11,14 +11,17 @@
 
 -- include: request
 
-local VIEW, TOTALS, POLICIES, BUILDS = unpack(KEYS, 1, 4)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  local VIEW, TOTALS, POLICIES, BUILDS = unpack(KEYS, 1, 4)
 
-local numbers = redis.call('HMGET', TOTALS, 'seq', 'epoch')
-return cmsgpack.pack({
-  seq = tonumber(numbers[1]) or 0,
-  epoch = tonumber(numbers[2]) or 0,
-  now_ms = server_ms(),
-  instances = redis.call('HGETALL', VIEW),
-  policies = redis.call('HGETALL', POLICIES),
-  builds = redis.call('HGETALL', BUILDS),
-})
+  local numbers = redis.call('HMGET', TOTALS, 'seq', 'epoch')
+  return cmsgpack.pack({
+    seq = tonumber(numbers[1]) or 0,
+    epoch = tonumber(numbers[2]) or 0,
+    now_ms = server_ms(),
+    instances = redis.call('HGETALL', VIEW),
+    policies = redis.call('HGETALL', POLICIES),
+    builds = redis.call('HGETALL', BUILDS),
+  })
+end

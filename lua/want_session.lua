@@ -11,18 +11,22 @@
 --         now_ms   tests only
 -- Returns 1 if it was not wanted before, else 0
 
-local SESSIONS, LEASES, EVENTS, HISTORY = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local SESSIONS, LEASES, EVENTS, HISTORY
 -- include: request audit
 
-local now = server_ms()
-local origin = request.origin or {}
-local session = cjson.encode({ created_ms = now, created_by = origin.actor or '' })
-local is_new = redis.call('HSETNX', SESSIONS, request.instance_id, session)
--- One that is still owned from before stays so until its owner is done with it.
-redis.call('ZADD', LEASES, 'NX', 0, request.instance_id)
-if is_new == 1 then
-  local entry = audit_entry({ instance_id = request.instance_id, action = 'want_session', at_ms = now }, origin)
-  append_event(EVENTS, entry)
-  append_history(HISTORY, entry)
+return function(KEYS, ARGV)
+  receive(ARGV)
+  SESSIONS, LEASES, EVENTS, HISTORY = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+  local now = server_ms()
+  local origin = request.origin or {}
+  local session = cjson.encode({ created_ms = now, created_by = origin.actor or '' })
+  local is_new = redis.call('HSETNX', SESSIONS, request.instance_id, session)
+  -- One that is still owned from before stays so until its owner is done with it.
+  redis.call('ZADD', LEASES, 'NX', 0, request.instance_id)
+  if is_new == 1 then
+    local entry = audit_entry({ instance_id = request.instance_id, action = 'want_session', at_ms = now }, origin)
+    append_event(EVENTS, entry)
+    append_history(HISTORY, entry)
+  end
+  return is_new
 end
-return is_new

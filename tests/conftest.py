@@ -65,7 +65,6 @@ def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
     """The shared server, empty; after the test every key is checked against the key schema."""
     with redis_process.client() as client:
         client.flushall()
-        client.script_flush()
     yield redis_process
     check_keys(redis_process)
     check_rights(redis_process)

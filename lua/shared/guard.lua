@@ -1,7 +1,7 @@
 -- The fleet guard: its record, and the transitions that its verbs share. It is changed by its verbs
 -- alone, not by time: every replica's sweep has it evaluated about twice a second.
 
-local GUARD, POLICIES, EVENTS, HISTORY = unpack(KEYS, 1, 4)
+local GUARD, POLICIES, EVENTS, HISTORY
 
 local GUARD_TTL_MS = 2 * 86400000
 
@@ -25,20 +25,28 @@ local CLOSED = {
 }
 local TEXT = { state = true, cause = true, reason = true }
 
-local stored = {}
-do
+local stored, g -- the record as it was, and as the script changes it
+local now, policy, settings
+local action -- the transition that this call has made
+
+-- Takes up a call.
+local function begin(KEYS, ARGV)
+  receive(ARGV)
+  GUARD, POLICIES, EVENTS, HISTORY = unpack(KEYS, 1, 4)
+  stored = {}
   local flat = redis.call('HGETALL', GUARD)
   for i = 1, #flat, 2 do
     local field = flat[i]
     stored[field] = TEXT[field] and flat[i + 1] or tonumber(flat[i + 1])
   end
+  setmetatable(stored, { __index = CLOSED })
+  g = setmetatable({}, { __index = stored })
+  now = math.max(server_ms(), stored.since_ms, stored.step_ms)
+  policy = policy_in_force(POLICIES, '*')
+  settings = policy.fleet_guard
+  action = nil
+  transitions = nil
 end
-setmetatable(stored, { __index = CLOSED })
-local g = setmetatable({}, { __index = stored })
-local now = math.max(server_ms(), stored.since_ms, stored.step_ms)
-local policy = policy_in_force(POLICIES, '*')
-local settings = policy.fleet_guard
-local action -- the transition that this call has made
 
 -- The one place where the guard's state is written, by whatever changes it.
 local function save()

@@ -1,8 +1,8 @@
 -- One instance: its keys, its record as it was, and what is recorded of it.
--- A script that includes this says before it whether it is `writing`; one that is not writes nothing.
+-- All of it is of the call at work: `begin` takes up the next one.
 
 local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
-  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW = unpack(KEYS, 1, 13)
+  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW
 
 local HOUR_MS = 3600000
 local DAY_MS = 24 * HOUR_MS
@@ -12,7 +12,8 @@ local SILENCE_MS = DAY_MS
 local INSTANCE_TTL_MS = 4 * DAY_MS
 local HELD_TTL_MS = 366 * DAY_MS
 
--- The record of an instance that was never seen. Only what differs from this is stored.
+-- The record of an instance that was never seen. Only what differs from this is stored, as a msgpack map: that
+-- takes as much memory as a hash, and is taken up in one go.
 local FRESH = {
   state = 'closed',
   epoch = 0,
@@ -42,33 +43,41 @@ local FRESH = {
   due_ms = 0,            -- its score in DUE
   trace = '',            -- whose request made it what it is (`TRACE-SPAN`), while that is not closed
 }
-local TEXT = {
-  state = true, cause = true, reason = true, terminal = true, last_kind = true,
-  last_detail = true, attempt = true, connection = true, trace = true,
-}
+local OTHERWISE_FRESH = { __index = FRESH }
+
+local writing -- whether the script may write
+local kept -- the record as Redis has it; false where it has none
+local s -- the record, which the script changes
+local stored -- of what it was, that which must be known when it is saved
+local now, policy
+local origin -- who acts: the caller, or the clock while `settle` runs
+local by_clock -- whether it does
+
+local NOBODY, CLOCK = {}, { source = 'clock' }
 
 local function write(...)
   if writing then return redis.call(...) end
 end
 
--- Redis' words of the record as it was (`stored`), and the record that the script changes (`s`).
-local stored = {}
-do
-  local flat = redis.call('HGETALL', INSTANCE)
-  for i = 1, #flat, 2 do
-    local field = flat[i]
-    stored[field] = TEXT[field] and flat[i + 1] or tonumber(flat[i + 1])
-  end
+local function begin(KEYS, ARGV, writes)
+  receive(ARGV)
+  INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
+    POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW = unpack(KEYS, 1, 13)
+  writing = writes
+  kept = redis.call('GET', INSTANCE)
+  s = setmetatable(kept and cmsgpack.unpack(kept) or {}, OTHERWISE_FRESH)
+  stored = {
+    state = s.state, epoch = s.epoch, cause = s.cause, reason = s.reason, until_ms = s.until_ms,
+    failures = s.failures, last_failure_ms = s.last_failure_ms, attempts = s.attempts,
+    connection = s.connection, registered_ms = s.registered_ms,
+  }
+  if not kept then write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS) end -- of a lost record
+  now = math.max(server_ms(), s.touched_ms)
+  policy = policy_in_force(POLICIES, request.instance_id)
+  origin = request.origin or NOBODY
+  by_clock = false
+  transitions = nil
 end
-if not next(stored) then write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS) end -- of a lost record
-setmetatable(stored, { __index = FRESH })
-local s = setmetatable({}, { __index = stored })
-local now = math.max(server_ms(), stored.touched_ms)
-local policy = policy_in_force(POLICIES, request.instance_id)
-
--- Who acts: the caller, or the clock while `settle` runs.
-local origin = request.origin or {}
-local by_clock = false
 
 -- The span that asked, for what time makes of it later.
 local function blame()

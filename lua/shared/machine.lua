@@ -1,21 +1,31 @@
 -- The state machine: what time alone does (`settle`), and the transitions that the verbs share.
 
--- A failure's score is its time in ms plus its kind's place in the list below in sixteenths, so
--- that the kind costs no memory and a window is still a range of scores.
-local KIND_STEP = 1 / 16
+-- A failure's score is its time in sixteenths of a millisecond; which of them says its kind. So the kind costs no
+-- memory, a window is a range of scores, and a score is an integer, of which a small set takes 10 bytes: a
+-- fraction would be kept in words.
+local SIXTEENTHS = 16
 local KINDS = {
   'dns', 'refused', 'timeout', 'tls', 'websocket', 'handshake', 'proxy', 'stream_error',
   'disconnected', 'worker_crash', 'unknown', 'upstream',
 }
+local PLACES = {}
+for place, kind in ipairs(KINDS) do PLACES[kind] = place - 1 end
 
-local function kind_of(score)
-  return KINDS[(score % 1) / KIND_STEP + 1]
+-- The least score of its time.
+local function score_from(at)
+  return at * SIXTEENTHS
 end
 
 local function score_of(at, kind)
-  for place, name in ipairs(KINDS) do
-    if name == kind then return at + (place - 1) * KIND_STEP end
-  end
+  return score_from(at) + PLACES[kind]
+end
+
+local function kind_of(score)
+  return KINDS[score % SIXTEENTHS + 1]
+end
+
+local function time_of(score)
+  return math.floor(score / SIXTEENTHS)
 end
 
 -- The highest epoch in the partition.
@@ -39,7 +49,7 @@ end
 
 local function oldest_failure()
   local first = redis.call('ZRANGE', FAILURES, 0, 0, 'WITHSCORES')
-  return first[2] and math.floor(tonumber(first[2])) or 0
+  return first[2] and time_of(first[2]) or 0
 end
 
 -- Drops the failures that have left the window by `at`.
@@ -47,11 +57,11 @@ local function trim(at)
   local start = at - policy.window_ms + 1
   if s.failures == 0 or s.oldest_ms >= start then return end
   if writing then
-    local dropped = redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. start)
+    local dropped = redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', '(' .. score_from(start))
     s.oldest_ms = oldest_failure()
     s.failures = s.oldest_ms > 0 and s.failures - dropped or 0
   else
-    s.failures = redis.call('ZCOUNT', FAILURES, start, '+inf')
+    s.failures = redis.call('ZCOUNT', FAILURES, score_from(start), '+inf')
   end
 end
 
@@ -217,7 +227,7 @@ local function settle()
   local at, change = next_change()
   by_clock = true
   while at <= now do
-    origin = { source = 'clock' }
+    origin = CLOCK
     at = math.max(at, s.touched_ms)
     trim(at)
     change(at)
@@ -225,7 +235,7 @@ local function settle()
   end
   trim(now)
   if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
-  origin = request.origin or {}
+  origin = request.origin or NOBODY
   by_clock = false
 end
 

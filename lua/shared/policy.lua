@@ -2,7 +2,7 @@
 -- Redis stores only what was set (JSON): field '*' of the partition's policies is the fleet's.
 
 local function overlay(policy, json)
-  if not json then return end
+  if not json then return policy end
   for name, value in pairs(cjson.decode(json).patch) do
     if type(value) == 'table' then
       for entry, inner in pairs(value) do policy[name][entry] = inner end
@@ -10,9 +10,10 @@ local function overlay(policy, json)
       policy[name] = value
     end
   end
+  return policy
 end
 
-local function policy_in_force(policies, instance_id)
+local function default_policy()
   local policy = {
     failure_threshold = 15,
     window_ms = 300000,
@@ -31,8 +32,23 @@ local function policy_in_force(policies, instance_id)
       ramp_step_ms = 5000, ramp_factor = 2,
     },
   }
-  local stored = redis.call('HMGET', policies, '*', instance_id)
-  overlay(policy, stored[1])
-  overlay(policy, stored[2])
+  return policy
+end
+
+-- Policies by the texts that they were made of: each is put together once, and changed by nobody.
+local POLICIES_MAX = 256
+local known_policies, policies_known = {}, 0
+
+local function policy_in_force(policies, instance_id)
+  local texts = redis.call('HMGET', policies, '*', instance_id)
+  local fleet, own = texts[1], texts[2]
+  local key = (fleet or '') .. '\n' .. (own or '')
+  local policy = known_policies[key]
+  if not policy then
+    policy = overlay(overlay(default_policy(), fleet), own)
+    if policies_known == POLICIES_MAX then known_policies, policies_known = {}, 0 end
+    known_policies[key] = policy
+    policies_known = policies_known + 1
+  end
   return policy
 end

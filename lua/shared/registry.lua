@@ -7,24 +7,38 @@ end
 -- Causes of an open breaker that mean: it kept failing.
 local FAILED = { failures = true, probe_failed = true }
 
+local HELD_STATES = { 'open', 'half_open', 'forced_open', 'disabled' }
+local SUMS = { 'failures', 'retry_attempts', 'known', 'failing', 'connecting', 'connected', unpack(HELD_STATES) }
+
 -- What an instance adds to its partition's totals.
 local function contribution(of)
-  local adds = { failures = of.failures, retry_attempts = retries(of) }
-  if of.registered_ms > 0 then adds.known = 1 end
+  local fails = of.connection ~= 'connected' and (of.failures > 0 or FAILED[of.cause])
+  local adds = {
+    failures = of.failures,
+    retry_attempts = retries(of),
+    known = of.registered_ms > 0 and 1 or 0,
+    failing = fails and 1 or 0,
+  }
   if of.state ~= 'closed' then adds[of.state] = 1 end
   if of.connection ~= '' then adds[of.connection] = 1 end
-  if of.connection ~= 'connected' and (of.failures > 0 or FAILED[of.cause]) then adds.failing = 1 end
   return adds
 end
 
+local function add(field, delta)
+  if delta ~= 0 then redis.call('HINCRBY', TOTALS, field, delta) end
+end
+
 local function update_totals(before, after)
-  for field, value in pairs(after) do
-    local delta = value - (before[field] or 0)
-    if delta ~= 0 then redis.call('HINCRBY', TOTALS, field, delta) end
+  for i = 1, #SUMS do
+    local field = SUMS[i]
+    add(field, (after[field] or 0) - (before[field] or 0))
   end
-  for field, value in pairs(before) do
-    if value ~= 0 and not after[field] then redis.call('HINCRBY', TOTALS, field, -value) end
-  end
+end
+
+-- Most calls change no more of what it adds than how many failures there are.
+local function adds_alike()
+  return s.state == stored.state and s.cause == stored.cause and s.connection == stored.connection
+    and s.attempts == stored.attempts and (s.failures == 0) == (stored.failures == 0)
 end
 
 local function label(state)
@@ -38,14 +52,17 @@ end
 -- Takes the instance out of the index; returns what the totals hold for it. If its record was lost,
 -- to an eviction for example, that is as much as the index tells.
 local function unlist()
-  local known = redis.call('ZREM', INDEX, label('all'))
   if stored.registered_ms > 0 then
+    local known = redis.call('ZREM', INDEX, label('all'))
     redis.call('ZREM', INDEX, label(stored.state))
     return known == 1 and contribution(stored) or {} -- or the partition's keys were lost
   end
-  local adds = { known = known }
-  for _, state in ipairs({ 'open', 'half_open', 'forced_open', 'disabled' }) do
-    adds[state] = redis.call('ZREM', INDEX, label(state))
+  local labels = { label('all') }
+  for i, state in ipairs(HELD_STATES) do labels[i + 1] = label(state) end
+  local found = redis.call('ZMSCORE', INDEX, unpack(labels))
+  local adds = { known = found[1] and redis.call('ZREM', INDEX, labels[1]) }
+  for i, state in ipairs(HELD_STATES) do
+    adds[state] = found[i + 1] and redis.call('ZREM', INDEX, labels[i + 1])
   end
   return adds
 end
@@ -73,29 +90,26 @@ end
 
 -- Every key expires by itself, long after its last use. Refreshed once an hour, not at every call.
 local function refresh_expiry()
-  local ttl = INSTANCE_TTL_MS
-  if s.state ~= 'closed' then
-    ttl = ttl + (s.until_ms > 0 and math.min(s.until_ms - now, HELD_TTL_MS) or HELD_TTL_MS)
-  end
-  redis.call('PEXPIRE', INSTANCE, ttl)
-  for _, key in ipairs({ FAILURES, PROVING }) do redis.call('PEXPIRE', key, INSTANCE_TTL_MS) end
+  if s.failures > 0 then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
+  if s.state == 'half_open' then redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS) end
   for _, key in ipairs({ TOTALS, INDEX, DUE, VIEW }) do redis.call('PEXPIRE', key, PARTITION_TTL_MS) end
 end
 
-local function save_record()
-  local set, cleared = {}, {}
+local function record_ttl_ms()
+  if s.state == 'closed' then return INSTANCE_TTL_MS end
+  return INSTANCE_TTL_MS + (s.until_ms > 0 and math.min(s.until_ms - now, HELD_TTL_MS) or HELD_TTL_MS)
+end
+
+local function save_record(refresh)
   for field, value in pairs(s) do
-    if value ~= stored[field] then
-      if value == FRESH[field] then
-        cleared[#cleared + 1] = field
-      else
-        set[#set + 1] = field
-        set[#set + 1] = value
-      end
-    end
+    if value == FRESH[field] then s[field] = nil end
   end
-  if #set > 0 then redis.call('HSET', INSTANCE, unpack(set)) end
-  if #cleared > 0 then redis.call('HDEL', INSTANCE, unpack(cleared)) end
+  local packed = cmsgpack.pack(s)
+  if refresh then
+    redis.call('SET', INSTANCE, packed, 'PX', record_ttl_ms())
+  elseif packed ~= kept then
+    redis.call('SET', INSTANCE, packed, 'KEEPTTL')
+  end
 end
 
 -- What replicas must know to answer a permit: nothing of an instance that is plainly closed, that is,
@@ -132,12 +146,15 @@ local function shown_differs()
 end
 
 local function show()
-  local epoch = math.max(s.epoch, partition_epoch())
-  redis.call('HSET', TOTALS, 'epoch', epoch)
+  local epoch = partition_epoch()
+  if s.epoch > epoch then
+    epoch = s.epoch
+    redis.call('HSET', TOTALS, 'epoch', epoch)
+  end
   local shown = facts()
   if shown then
-    redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
-    redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS)
+    local is_new = redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
+    if is_new == 1 then redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS) end
   else
     redis.call('HDEL', VIEW, request.instance_id)
   end
@@ -155,15 +172,21 @@ local function save()
   end
   local refresh = now - s.registered_ms >= HOUR_MS
   local unsure = s.due_ms == 0 -- perhaps another policy is in force
-  local before
-  if refresh then before = enlist() else before = contribution(stored); relist() end
-  update_totals(before, contribution(s))
+  if refresh then
+    update_totals(enlist(), contribution(s))
+  elseif adds_alike() then
+    add('failures', s.failures - stored.failures)
+  else
+    update_totals(contribution(stored), contribution(s))
+    relist()
+  end
   local due = next_due()
   if refresh or due < s.due_ms or s.due_ms <= now then
     redis.call('ZADD', DUE, due, request.instance_id)
     s.due_ms = due
   end
-  save_record()
-  if refresh or s.state ~= stored.state or s.until_ms ~= stored.until_ms then refresh_expiry() end
+  local refreshes = refresh or s.state ~= stored.state or s.until_ms ~= stored.until_ms
+  save_record(refreshes)
+  if refreshes then refresh_expiry() end
   if shown_differs() or refresh and not plain(s) or unsure and refuses(s) then show() end
 end

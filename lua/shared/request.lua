@@ -1,5 +1,9 @@
 -- The caller's request, and Redis' clock in ms. Only tests send now_ms.
-local request = cmsgpack.unpack(ARGV[1])
+local request
+
+local function receive(ARGV)
+  request = cmsgpack.unpack(ARGV[1])
+end
 
 local function server_ms()
   if request.now_ms then return request.now_ms end

@@ -179,12 +179,14 @@ def test_whatever_else_is_refused(service: Any, command: tuple[str | int, ...]) 
         "return redis.call('SPUBLISH', 'a-channel-of-somebody-else', 'x')",
     ],
 )
-@pytest.mark.parametrize("way", ["EVAL", "EVALSHA"])
+@pytest.mark.parametrize("way", ["EVAL", "FCALL"])
 def test_a_script_has_no_rights_of_its_own(service: Any, script: str, way: str) -> None:
     """So it does no harm that any script may be run."""
     run = service.eval
-    if way == "EVALSHA":
-        script, run = service.script_load(script), service.evalsha
+    if way == "FCALL":
+        function = f"redis.register_function('mine', function() {script} end)"
+        service.function_load(f"#!lua name=mine\n{function}", replace=True)
+        script, run = "mine", service.fcall
     with pytest.raises(redis.exceptions.ResponseError, match=r"(?i)acl|user executing"):
         run(script, 0)
 

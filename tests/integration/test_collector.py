@@ -170,7 +170,7 @@ def test_a_trip_by_a_report_that_had_to_wait_is_in_its_trace(server: RedisServer
             route = "POST /v1/instances/{instance_id}/outcomes"
             wait_until(lambda: trips(collector, entry["trace_id"])[1:], "both to arrive")
             request, script = trips(collector, entry["trace_id"])
-            assert (request.name, script.name) == (route, "EVALSHA report")
+            assert (request.name, script.name) == (route, "FCALL report")
             assert request.attributes["sekring.degraded"] is True
             assert request.end_ns < script.start_ns
             assert script.parent_id == request.id

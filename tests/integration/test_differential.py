@@ -20,7 +20,6 @@ from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State, Verdict
 from sekring.policy import Policy, PolicyPatch, merge
-from sekring.store.calling import Script
 from sekring.store.contract import (
     DisableRequest,
     Facts,
@@ -40,6 +39,7 @@ from sekring.store.contract import (
     ViewRequest,
 )
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library, Script
 from sekring.store.reads import Reads, StoredPolicy
 from sekring.store.records import HOUR_MS, MINUTE_MS
 from sekring.store.redis import RedisLink
@@ -386,15 +386,14 @@ class OneRoundTrip:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        self._digests: dict[str, str] = {}
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
 
-    def know(self, scripts: Sequence[Script]) -> None:
-        self._digests = {script.name: self.client.script_load(script.text) for script in scripts}
+    def know(self, library: Library) -> None:
+        self.client.function_load(library.text, replace=True)
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        command = (self._digests[script.name], len(keys), *keys, request)
+        command = (script.function, len(keys), *keys, request)
         self._waiting.append((command, answer))
         return await answer
 
@@ -409,7 +408,7 @@ class OneRoundTrip:
         waiting, self._waiting = self._waiting, []
         with self.client.pipeline(transaction=False) as pipeline:
             for command, _ in waiting:
-                pipeline.evalsha(*command)
+                pipeline.fcall(*command)
             for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
                 answer.set_result(reply)
 

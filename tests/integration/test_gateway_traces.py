@@ -121,7 +121,7 @@ def test_its_report_is_seen_in_the_service_down_to_the_script(failure: list[Rece
     [served] = below(report, failure)
     assert (served.name, served.kind) == (REPORT, "server")
     assert served.resource["service.name"] == "sekring"
-    scripts = [span for span in below(served, failure) if span.name == "EVALSHA report"]
+    scripts = [span for span in below(served, failure) if span.name == "FCALL report"]
     assert [script.attributes["db.stored_procedure.name"] for script in scripts] == ["report"]
     assert report.attributes["http.response.status_code"] == 200
     assert str(report.attributes["url.full"]).endswith("/v1/instances/s/outcomes")

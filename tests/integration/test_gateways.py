@@ -67,7 +67,7 @@ class Fleet:
                 folder,
                 gateway_capacity=2 * len(self.instances),
                 # One by default; 300 processes are more than a test needs.
-                sessions_per_worker=5 if full else 1,
+                sessions_per_worker=5,
             )
             for name in ("a", "b", "c")
         ]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from sekring.model import GuardState, Origin, Pacing
 from sekring.policy import Policy
-from sekring.store.assemble import assemble
 from sekring.store.contract import (
     GuardChange,
     GuardRequest,
@@ -23,6 +22,7 @@ from sekring.store.contract import (
     TripGuardRequest,
 )
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library
 from tests.reference_guard import FleetGuard, GuardEntry
 from tests.servers import RedisServer
 
@@ -137,10 +137,9 @@ class Comparison:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        self.scripts = {
-            name: client.register_script(assemble(name))
-            for name in ("guard", "pace", "trip_guard", "reset_guard")
-        }
+        library = Library.build()
+        client.function_load(library.text, replace=True)
+        self.scripts = library.scripts
         self.begin({})
 
     def begin(self, policy: dict[str, Any]) -> None:
@@ -155,7 +154,9 @@ class Comparison:
 
     def run(self, name: str, request: Request) -> Any:
         keys = KEYS[:2] if name == "pace" else KEYS
-        answer = self.scripts[name](keys=keys, args=[msgspec.msgpack.encode(request)])
+        answer = self.client.fcall(
+            self.scripts[name].function, len(keys), *keys, msgspec.msgpack.encode(request)
+        )
         reply = Pacing if name == "pace" else GuardChange
         return msgspec.msgpack.decode(answer, type=reply)
 

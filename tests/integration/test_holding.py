@@ -35,7 +35,7 @@ def replicas(server: RedisServer) -> Iterator[Replicas]:
 def test_forgotten_scripts_are_noticed_by_nobody(replicas: Replicas, store: redis.Redis) -> None:
     def forget() -> None:
         for _ in range(3):
-            store.script_flush()
+            store.function_flush()
             time.sleep(0.3)
 
     held = hold_under_load(replicas, forget, store, topic="forgotten")
@@ -81,7 +81,7 @@ def test_a_lost_and_an_invented_report_are_found(loaded: Recording, store: redis
     keyspace = Keyspace()
     lost = min(counted_ids(store, "quiet-003"))
     store.zrem(keyspace.instance("quiet-003")[1], lost)
-    store.zadd(keyspace.instance("quiet-004")[1], {"never-sent": time.time() * 1000})
+    store.zadd(keyspace.instance("quiet-004")[1], {"never-sent": int(time.time() * 1000) * 16})
 
     found = miscount(loaded, store)
 

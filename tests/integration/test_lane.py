@@ -66,7 +66,7 @@ async def test_a_flushed_script_cache_heals_itself(
 ) -> None:
     await scripts.report(a_failure("a", "r1"))
     with redis_server.client() as client:
-        client.script_flush()
+        client.function_flush()
     verdicts = await asyncio.gather(*(scripts.report(a_failure("a", f"r{n}")) for n in (2, 3)))
     assert [v.failures for v in verdicts] == [2, 3]
 

@@ -12,7 +12,7 @@ import pytest
 from redis.crc import key_slot
 
 from sekring.errors import StoreUnavailable
-from sekring.store.calling import Script
+from sekring.store.library import Library, Script
 from sekring.store.push import PushChannel
 from sekring.store.redis import RedisLink
 from tests.clusters import Cluster
@@ -156,7 +156,16 @@ async def test_a_listener_that_fails_ends_the_channel(redis_server: RedisServer)
 
 # ------------------------------------------------------------ where the nodes change places
 
-PUBLISH = Script("publish", "#!lua\nreturn redis.call('SPUBLISH', KEYS[1], ARGV[1])")
+PUBLISH = Script("publish", "publish")
+LIBRARY = Library(
+    "publishing",
+    """#!lua name=publishing
+redis.register_function('publish', function(KEYS, ARGV)
+  return redis.call('SPUBLISH', KEYS[1], ARGV[1])
+end)
+""",
+    {"publish": PUBLISH},
+)
 
 
 class Auditor(Recorder):
@@ -220,7 +229,7 @@ async def audited(url: str) -> AsyncIterator[Auditor]:
     auditor, stop = Auditor(), asyncio.Event()
     async with listening(url, recorder=auditor):
         publisher = RedisLink(url, timeout_ms=500)
-        publisher.know([PUBLISH])
+        publisher.know(LIBRARY)
         tasks = [asyncio.create_task(publish(publisher, auditor, c, stop)) for c in CHANNELS]
         try:
             await until(lambda: len(auditor.messages) == len(CHANNELS), "the first messages")

@@ -63,7 +63,7 @@ def times_of(server: RedisServer, instance_id: str) -> list[tuple[str, int]]:
     key = Keyspace().instance(instance_id)[1]
     with server.client() as client:
         found: Any = client.zrange(key, 0, -1, withscores=True)
-    return [(member.decode(), int(score)) for member, score in found]
+    return [(member.decode(), int(score) // 16) for member, score in found]
 
 
 def said(replica: Replica, figure: int) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ def test_a_killed_supervisor_takes_its_workers_along(redis: RedisServer) -> None
 def test_lost_scripts_are_given_again(redis: RedisServer) -> None:
     with ServiceProcess(redis.url) as service, redis.client() as client:
         assert report(service).json()["failures"] == 1
-        client.script_flush()
+        client.function_flush()
 
         assert report(service).json()["failures"] == 2
         assert httpx.get(f"{service.url}/health").json()["data"]["total_recent_failures"] == 2

@@ -7,7 +7,6 @@ round.
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -24,8 +23,8 @@ from sekring.model import Origin
 from sekring.policies import Policies
 from sekring.policy import DAY_MS, PolicyPatch
 from sekring.replica import Replica
-from sekring.store.assemble import assemble, script_names
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library
 from sekring.store.reads import Reads
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -236,17 +235,14 @@ def watch(client: redis.Redis) -> None:
 
 def measured(client: redis.Redis) -> dict[tuple[str, str], int]:
     """Return the longest time, in µs, of each call by its script (or command) and first key."""
-    digests = {
-        hashlib.sha1(assemble(name).encode(), usedforsecurity=False).hexdigest(): name
-        for name in script_names()
-    }
+    names = {script.function: name for name, script in Library.build().scripts.items()}
     longest: dict[tuple[str, str], int] = {}
     for entry in client.slowlog_get(10_000):
         words = entry["command"].decode(errors="replace").split()
         if len(words) < 2:  # a TIME or PING was held up
             continue
-        script = words[0] == "EVALSHA"
-        call = (digests.get(words[1], words[1]), words[3]) if script else (words[0], words[1])
+        script = words[0] == "FCALL"
+        call = (names.get(words[1], words[1]), words[3]) if script else (words[0], words[1])
         longest[call] = max(longest.get(call, 0), entry["duration"])
     return longest
 
@@ -260,11 +256,11 @@ def figures(http: httpx.Client, client: redis.Redis, slow: set[tuple[str, str]])
     for _ in range(10):
         http.get("/health").raise_for_status()
     health_ms = (time.perf_counter() - started) * 100
-    spread = client.info("latencystats").get("latency_percentiles_usec_evalsha")
+    spread = client.info("latencystats").get("latency_percentiles_usec_fcall")
     longest = Counter[str]()
     for (name, _), time_us in measured(client).items():
         longest[name] = max(longest[name], time_us)
     return (
         f"above 1 ms, longest by script in µs: {dict(longest)}; above 5 ms: {len(slow)} calls; "
-        f"EVALSHA in µs: {spread}; /health: {health_ms:.1f} ms"
+        f"FCALL in µs: {spread}; /health: {health_ms:.1f} ms"
     )

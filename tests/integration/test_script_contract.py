@@ -13,7 +13,7 @@ from sekring.model import Admission, GuardState, Origin, Pacing, Snapshot, Verdi
 from sekring.policy import Policy
 from sekring.store import contract, errand_contract, session_contract
 from sekring.store.assemble import assemble, read, script_names
-from sekring.store.calling import Script, ScriptCalls
+from sekring.store.calling import ScriptCalls
 from sekring.store.contract import (
     AdvanceWebhookRequest,
     ClaimRequest,
@@ -63,6 +63,7 @@ from sekring.store.errand_contract import (
 )
 from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
+from sekring.store.library import Library, Script
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
 from sekring.store.session_contract import (
@@ -203,8 +204,8 @@ class Recorder:
         self.request: dict[str, Any] = {}
         self.answer: object = None
 
-    def know(self, scripts: Sequence[Script]) -> None:
-        self._link.know(scripts)
+    def know(self, library: Library) -> None:
+        self._link.know(library)
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         self.answer = await self._link.run(script, keys, request)
@@ -289,7 +290,7 @@ def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
 
     # The names that a script gives to its keys are the header's, in the header's order.
     named = []
-    for names, _ in re.findall(r"local ([A-Z, \n]+) =\s+(KEYS\[|unpack\(KEYS)", text):
+    for names, _ in re.findall(r"([A-Z][A-Z, \n]+) =\s+(KEYS\[|unpack\(KEYS)", text):
         named += re.findall(r"[A-Z]+", names)
     assert named == [key for key, *_ in headed]
 

@@ -74,7 +74,7 @@ def chaos(redis: RedisServer, replicas: Replicas) -> list[tuple[float, Callable[
 
     def forget_scripts() -> None:
         with redis.client() as client:
-            client.script_flush()
+            client.function_flush()
 
     return [
         (0.2, replicas[0].kill),

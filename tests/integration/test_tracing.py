@@ -99,9 +99,9 @@ def test_a_request_leads_to_its_script(
     caller = Caller()
     caller.fail(replica, name)
 
-    request, script = collector.wait_for(caller.trace_id, REPORT, "EVALSHA report")
+    request, script = collector.wait_for(caller.trace_id, REPORT, "FCALL report")
     assert (request.name, request.kind, request.parent_id) == (REPORT, "server", CALLER)
-    assert (script.name, script.kind, script.parent_id) == ("EVALSHA report", "client", request.id)
+    assert (script.name, script.kind, script.parent_id) == ("FCALL report", "client", request.id)
     assert request.start_ns <= script.start_ns <= script.end_ns <= request.end_ns
     assert request.attributes == {
         "http.request.method": "POST",
@@ -119,7 +119,7 @@ def test_a_request_leads_to_its_script(
     assert 0 <= partition < 64
     assert script.attributes == {
         "db.system.name": "redis",
-        "db.operation.name": "EVALSHA",
+        "db.operation.name": "FCALL",
         "db.stored_procedure.name": "report",
         "server.address": "127.0.0.1",
         "server.port": server.port,
@@ -145,7 +145,7 @@ def test_the_callers_tracestate_goes_on(replica: Replica, collector: Collector, 
     caller = Caller()
     caller.post(replica, f"/v1/instances/{name}/attempts", {}, tracestate="a=1,b=2")
 
-    for span in collector.wait_for(caller.trace_id, ASK, "EVALSHA permit"):
+    for span in collector.wait_for(caller.trace_id, ASK, "FCALL permit"):
         assert span.state == "a=1,b=2"
 
 
@@ -155,8 +155,8 @@ def test_an_attempt_registered_later_stays_in_its_trace(
     caller = Caller()
     permitted = caller.post(replica, f"/v1/instances/{name}/attempts", {}).json()
 
-    spans = collector.wait_for(caller.trace_id, ASK, "EVALSHA permit")
-    request, script = one(spans, ASK), one(spans, "EVALSHA permit")
+    spans = collector.wait_for(caller.trace_id, ASK, "FCALL permit")
+    request, script = one(spans, ASK), one(spans, "FCALL permit")
     assert script.parent_id == request.id
     assert request.attributes["sekring.permitted"] is permitted["permitted"] is True
 
@@ -205,12 +205,12 @@ def test_each_report_of_a_batch_is_in_the_trace_of_its_own(
     results = batch.post(replica, "/v1/outcomes", {"outcomes": items}).json()["results"]
     assert [result["why"] for result in results] == ["counted"] * 4
 
-    spans = collector.wait_for(batch.trace_id, BATCH, "EVALSHA report", "EVALSHA report")
+    spans = collector.wait_for(batch.trace_id, BATCH, "FCALL report", "FCALL report")
     request = one(spans, BATCH)
     # Those without a trace of their own are the batch's.
     assert [span.parent_id for span in spans] == [CALLER, request.id, request.id]
     for caller in (mine, other):
-        report, script = collector.wait_for(caller.trace_id, "report", "EVALSHA report")
+        report, script = collector.wait_for(caller.trace_id, "report", "FCALL report")
         assert (report.name, report.parent_id) == ("report", CALLER)
         assert report.links == [(batch.trace_id, request.id)]
         assert report.attributes["sekring.instance_id"] == name
@@ -241,7 +241,7 @@ def test_a_trip_is_an_event_of_the_script_that_made_it(
     verdict = caller.fail(replica, name)
     assert verdict["tripped"]
 
-    script = one(collector.wait_for(caller.trace_id, "EVALSHA report"), "EVALSHA report")
+    script = one(collector.wait_for(caller.trace_id, "FCALL report"), "FCALL report")
     assert transition(script) == {
         "sekring.instance_id": name,
         "sekring.from": "closed",
@@ -267,7 +267,7 @@ def test_a_recovery_is_linked_to_the_trace_whose_report_tripped(
 
     wait_until(is_told, "a recovery")
     (span,) = is_told()
-    assert span.name == "EVALSHA settle"
+    assert span.name == "FCALL settle"
     assert span.links == [(caller.trace_id, tripped.id)]
     # It is the sweep's own trace, and all of it is exported.
     assert "sweep" in [one.name for one in collector.wait_for(span.trace_id, "sweep")]
@@ -294,7 +294,7 @@ def test_a_transition_is_exported_whoever_does_not_sample(
     httpx.post(f"{replica.url}/v1/instances/{name}/outcomes", json=body, headers=headers)
 
     (entry,) = history(replica, name)
-    request, script = collector.wait_for(entry["trace_id"], REPORT, "EVALSHA report")
+    request, script = collector.wait_for(entry["trace_id"], REPORT, "FCALL report")
     assert script.parent_id == request.id
     assert request.start_ns <= script.start_ns <= script.end_ns <= request.end_ns
     assert transition(script)["sekring.to"] == "open"
@@ -312,7 +312,7 @@ def test_an_operators_reset_says_in_which_trace_it_was_made(
     caller = Caller(sampled=False)
     caller.post(replica, f"/v1/instances/{name}/reset", {})
 
-    script = one(collector.wait_for(caller.trace_id, "EVALSHA reset"), "EVALSHA reset")
+    script = one(collector.wait_for(caller.trace_id, "FCALL reset"), "FCALL reset")
     assert transition(script)["sekring.from"] == "open"
     assert history(replica, name)[-1]["trace_id"] == caller.trace_id
 
@@ -358,7 +358,7 @@ def test_what_redis_refuses_is_exported(
     assert answer.status_code == 503
 
     request, script = collector.wait_for(
-        caller.trace_id, "POST /v1/instances/{instance_id}/reset", "EVALSHA reset"
+        caller.trace_id, "POST /v1/instances/{instance_id}/reset", "FCALL reset"
     )
     for span in (request, script):
         assert span.failed
@@ -400,7 +400,7 @@ def test_nothing_that_somebody_wrote_is_in_a_span(
         headers={"traceparent": caller.traceparent},
     )
 
-    collector.wait_for(caller.trace_id, REPORT, "EVALSHA trip", "GET /instance")
+    collector.wait_for(caller.trace_id, REPORT, "FCALL trip", "GET /instance")
     for span in list(collector.spans):
         assert TOKEN.encode() not in span.raw
         assert DETAIL.encode() not in span.raw
@@ -417,4 +417,4 @@ def test_the_feed_of_events_tells_the_trace(
         replica.fail(name, 15)
         (event,) = reader.wait_for(1)
 
-    collector.wait_for(event["trace_id"], REPORT, "EVALSHA report")
+    collector.wait_for(event["trace_id"], REPORT, "FCALL report")

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
-from sekring.store.assemble import assemble, script_names
 from sekring.store.contract import Made, Request
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library, Script
 from sekring.store.spans import ScriptSpan
 from sekring.telemetry.histogram import Histogram
 
@@ -29,18 +29,11 @@ class _Transitions(Struct, frozen=True):
     transitions: tuple[Made, ...] = ()
 
 
-class Script(Struct, frozen=True):
-    """A script's name and the text that Redis gets."""
-
-    name: str
-    text: str
-
-
 class ScriptRunner(Protocol):
     """Runs a script, or any read-only command, on Redis (`sekring.store.redis`)."""
 
-    def know(self, scripts: Sequence[Script]) -> None:
-        """Take note of all scripts that `run` will be given."""
+    def know(self, library: Library) -> None:
+        """Take note of what has all scripts that `run` will be given."""
         ...
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
@@ -67,9 +60,10 @@ class ScriptCalls:
         self._runner = runner
         self._bulk = bulk or runner
         self._keyspace = keyspace
-        self._scripts = {name: Script(name, assemble(name)) for name in script_names()}
+        library = Library.build()
+        self._scripts = library.scripts
         for link in (self._runner, self._bulk):
-            link.know(tuple(self._scripts.values()))
+            link.know(library)
         self._encoder = msgspec.msgpack.Encoder()
         self._told: list[Callable[[Made], None]] = []
 
@@ -130,6 +124,6 @@ class ScriptCalls:
             raise
         finally:
             if self._durations is not None:
-                labels = ("redis", "EVALSHA", name, error_type)
+                labels = ("redis", "FCALL", name, error_type)
                 self._durations.record(time.perf_counter() - began_s, labels, span)
         return raw

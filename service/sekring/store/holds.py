@@ -152,7 +152,7 @@ class Holds:
 
 
 def _key_of(call: Call) -> str | bytes | int:
-    """Return a call's first key: EVALSHA has it behind digest and count, others at once."""
+    """Return a call's first key: FCALL has it behind name and count, others at once."""
     return call.command[3] if call.script else call.command[1]
 
 

@@ -33,7 +33,7 @@ class KeyKind(Struct, frozen=True):
 
 #: The keys of an instance, then those of its partition, in the order of the scripts' KEYS.
 _INSTANCE_KINDS = (
-    KeyKind("instance", "hash", 370 * _DAY_MS),
+    KeyKind("instance", "string", 370 * _DAY_MS),
     KeyKind("failures", "zset", 4 * _DAY_MS),
     KeyKind("seen", "zset", _DAY_MS + _HOUR_MS),
     KeyKind("probes", "zset", 2 * _HOUR_MS),

@@ -11,7 +11,7 @@ probes in a row were answered.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -20,17 +20,16 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MovedError,
-    NoScriptError,
     ReadOnlyError,
     ResponseError,
     TryAgainError,
 )
 
 from sekring.errors import StoreUnavailable
-from sekring.store.calling import Script
 from sekring.store.calls import Call
 from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
 from sekring.store.holds import Holds
+from sekring.store.library import LIBRARIES, Library
 from sekring.telemetry.spans import background
 
 __all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
@@ -56,7 +55,7 @@ _log = structlog.get_logger(__name__)
 class Desk(Protocol):
     """Who sends calls down the lanes (`sekring.store.redis`)."""
 
-    scripts: Sequence[Script]
+    library: Library | None
 
     def bounced(self, lane: "Lane", calls: list[tuple[Call, Exception]]) -> None:
         """Take back calls that the node did not run, in their order, each with its answer."""
@@ -225,20 +224,32 @@ class Lane:
 
     async def _execute(self, batch: list[Call]) -> list[object]:
         answers = await self._round_trip(batch)
-        missing = [
-            place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)
-        ]
-        if not missing:
+        missing = [place for place, answer in enumerate(answers) if _is_missing(answer)]
+        if not missing or self._desk.library is None:
             return answers
-        # The server was restarted or flushed: give it the scripts again, then repeat those calls.
-        loads = [("SCRIPT", "LOAD", script.text) for script in self._desk.scripts]
-        repeated = await self._round_trip([batch[place] for place in missing], loads)
+        # A new server, or a new version of ours: give it the scripts, then repeat those calls.
+        loaded = await self._load(self._desk.library)
+        repeated = await self._round_trip([batch[place] for place in missing])
         for place, answer in zip(missing, repeated, strict=True):
-            answers[place] = answer
+            answers[place] = loaded if _is_missing(answer) else answer
         return answers
 
-    async def _round_trip(self, batch: list[Call], before: Sequence[Command] = ()) -> list[object]:
-        commands: list[Command] = list(before)
+    async def _load(self, library: Library) -> object:
+        """Return how the server has answered; that it has the library by now is no harm."""
+        loaded, listed = await self._dialogue.exchange(
+            [
+                ("FUNCTION", "LOAD", library.text),
+                ("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES),
+            ],
+            self._timeout_s,
+        )
+        if isinstance(listed, list) and (outdated := library.superfluous(listed)):
+            deletes = [("FUNCTION", "DELETE", name) for name in outdated]
+            await self._dialogue.exchange(deletes, self._timeout_s)
+        return loaded
+
+    async def _round_trip(self, batch: list[Call]) -> list[object]:
+        commands: list[Command] = []
         places = []
         for call in batch:
             if call.asking:
@@ -292,6 +303,10 @@ class Lane:
 def unreachable(words: str) -> StoreUnavailable:
     """Return the error that says why Redis cannot be reached."""
     return StoreUnavailable(f"Redis cannot be reached: {words}.")
+
+
+def _is_missing(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and str(answer) == "Function not found"
 
 
 def _refused(call: Call, error: Exception) -> StoreUnavailable:

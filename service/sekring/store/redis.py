@@ -5,7 +5,6 @@ call finds its lane, also when its slot moves while it waits. What the driver ra
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from sekring.store.cluster import Cluster
 from sekring.store.connection import Address, Command, Connector
 from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
+from sekring.store.library import Library
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.spans import ScriptSpan
@@ -43,8 +43,8 @@ class RedisLink:
             SettingsError: the URL has an option that does not exist.
         """
         self._timeout_s = timeout_ms / 1000
-        #: All scripts, see `know`.
-        self.scripts: Sequence[Script] = ()
+        #: Has all scripts, see `know`.
+        self.library: Library | None = None
         #: Which node holds what; `sekring.store.push` follows it as well.
         self.topology = _topology(RedisUrl.parse(url), self._timeout_s)
         self.topology.watch(self._rearrange)
@@ -53,16 +53,15 @@ class RedisLink:
         #: Calls of slots whose node is not known yet.
         self._homeless: list[Call] = []
         self._deadlines = Deadlines(self._timeout_s)
-        self._digests: dict[str, str] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._closing: set[asyncio.Task[None]] = set()
 
-    def know(self, scripts: Sequence[Script]) -> None:
-        """Name all scripts: a server that lacks one is given all, so that it lacks no other.
+    def know(self, library: Library) -> None:
+        """Take note of what a server is given that lacks a script: all of them, at once.
 
         Otherwise calls of two scripts in one pipeline could change places when one is repeated.
         """
-        self.scripts = tuple(scripts)
+        self.library = library
 
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         """Run `script` on `keys` with one msgpack-encoded request, where the first key is.
@@ -74,11 +73,7 @@ class RedisLink:
             StoreUnavailable: no answer within the deadline, or Redis refused; at once where the
                 node is known to be lost.
         """
-        digest = self._digests.get(script.name)
-        if digest is None:
-            digest = hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
-            self._digests[script.name] = digest
-        command: Command = ("EVALSHA", digest, len(keys), *keys, request)
+        command: Command = ("FCALL", script.function, len(keys), *keys, request)
         return await self._call(command, script, self.topology.slot_of(keys[0]))
 
     async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:

@@ -45,7 +45,7 @@ def _on_keys() -> Iterator[Right]:
         "hsetnx",
         *("llen", "lrange", "lrem", "ltrim", "rpush"),
         *("xadd", "xinfo|stream", "xrange", "xrevrange"),
-        *("zadd", "zcard", "zcount", "zlexcount", "zrange", "zrem"),
+        *("zadd", "zcard", "zcount", "zlexcount", "zmscore", "zrange", "zrem"),
         *("zremrangebyrank", "zremrangebyscore", "zscore"),
     ):
         yield Right(rule, "KEY")
@@ -59,9 +59,11 @@ RIGHTS: tuple[Right, ...] = (
     Right("spublish", "CHANNEL message", "push: what a replica must know at once"),
     Right("ssubscribe", "CHANNEL", "push"),
     Right("sunsubscribe", "CHANNEL", "push"),
-    Right("evalsha", "0000000000000000000000000000000000000000 1 KEY", "the scripts"),
-    Right("script|load", "text", "the scripts"),
-    # It gives nothing that the two above do not: a script has no rights of its own.
+    Right("fcall", "name 1 KEY", "the scripts"),
+    Right("function|load", "text", "the scripts"),
+    Right("function|list", "LIBRARYNAME sekring_*", "are there scripts of too many versions?"),
+    Right("function|delete", "name", "then the others go"),
+    # It gives nothing that the first two do not: a script has no rights of its own.
     Right("eval", "text 1 KEY", "the guard: does this node take writes for this slot?"),
     Right("ping", why="does the node answer?"),
     Right("wait", "1 1", "has a replica what was written?"),

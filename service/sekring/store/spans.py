@@ -46,10 +46,10 @@ class ScriptSpan(Span):
             self.link(int(trace_id, 16), int(span_id, 16))
 
     def describe(self) -> tuple[str, dict[str, Attribute]]:
-        """Return `EVALSHA script`, where it ran, and what the breaker said; nothing else of it."""
+        """Return `FCALL script`, where it ran, and what the breaker said; nothing else of it."""
         attributes: dict[str, Attribute] = {
             "db.system.name": "redis",
-            "db.operation.name": "EVALSHA",
+            "db.operation.name": "FCALL",
             "db.stored_procedure.name": self.name,
         }
         partition = self._key.partition("{")[2].partition("}")[0]
@@ -61,4 +61,4 @@ class ScriptSpan(Span):
                 attributes["server.port"] = self.node.port
         if isinstance(self.answer, Admission | Verdict):
             attributes |= told_of(self.answer, getattr(self._request, "kind", None))
-        return f"EVALSHA {self.name}", attributes | (self.attributes or {})
+        return f"FCALL {self.name}", attributes | (self.attributes or {})
