@@ -4,6 +4,7 @@ The configuration is used as it is. It finds the replicas by a name with one add
 on one port: here 127.0.0.1, 127.0.0.2, … by a name server of the test.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,7 +14,8 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,10 +23,17 @@ import pytest
 
 from tests.polling import text_of
 from tests.servers import free_port, wait_until
+from tests.serving import ServiceProcess
 
-__all__ = ["CONFIGURATION", "Balancer", "NameServer", "needs_haproxy"]
+__all__ = ["ADDRESSES", "CONFIGURATION", "DRAIN_MS", "Balancer", "balanced", "needs_haproxy"]
 
 CONFIGURATION = Path(__file__).parents[1] / "deploy" / "haproxy" / "haproxy.cfg"
+
+#: Where the replicas listen, all on one port.
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+
+#: Longer than haproxy.cfg may take to notice a 503 of /ready: fall x inter + timeout check.
+DRAIN_MS = 4_000
 
 _HEAD = struct.Struct("!6H")
 _A, _IN = 1, 1
@@ -141,6 +150,11 @@ class Balancer:
     def _answers(self) -> bool:
         return self.status("/metrics") is not None
 
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often it has answered with each status, -1 where with none, by its log."""
+        return Counter(map(int, re.findall(r"(?m)^[\d.]+ \S+ \S+ (-?\d+) ", self.log_text())))
+
     def log_text(self) -> str:
         """Return what it has logged."""
         return self._log.read_text()
@@ -166,3 +180,18 @@ class Balancer:
         if self._process:
             self._process.kill()
             self._process.wait(20)
+
+
+@contextlib.contextmanager
+def balanced(replicas: Sequence[ServiceProcess]) -> Iterator[Balancer]:
+    """Start replicas, which share a port, all at once, and a balancer before them."""
+    with contextlib.ExitStack() as stack:
+        for replica in replicas:
+            stack.callback(replica.kill)
+            replica.start(wait=False)
+        for replica in replicas:
+            wait_until(replica.is_ready, replica.host, seconds=60)
+        dns = stack.enter_context(NameServer([replica.host for replica in replicas]))
+        balancer = stack.enter_context(Balancer(dns.port, replicas[0].port))
+        wait_until(lambda: balancer.has_replicas(len(replicas)), "all replicas", 60)
+        yield balancer

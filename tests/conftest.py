@@ -37,6 +37,7 @@ _LONG = (
     "test_split.py",
     "test_gateway.py",
     "test_scale.py",
+    "test_system.py",
     "test_gateway_devices.py",
 )
 

@@ -33,7 +33,12 @@ class EventReader:
     """Reads a stream in a thread; `with EventReader(service) as reader: …`."""
 
     def __init__(
-        self, service: Reachable, last_id: str | None = None, **query: str | list[str]
+        self,
+        service: Reachable,
+        last_id: str | None = None,
+        *,
+        token: str | None = None,
+        **query: str | list[str],
     ) -> None:
         """Prepare to read, resumed at `last_id`, with the filters in `query`."""
         self.service = service
@@ -45,7 +50,8 @@ class EventReader:
         self.headers: httpx.Headers | None = None
         self.ended = threading.Event()
         self._query = query
-        self._client = httpx.Client(base_url=service.url, timeout=60)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=service.url, headers=headers, timeout=60)
         self._thread = threading.Thread(target=self._read)
         self._response: httpx.Response | None = None
 

@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-import msgspec
 
 from tests.servers import wait_until
-from tests.serving import variable_of
+from tests.serving import entries_of, variable_of
 
 __all__ = ["GatewayProcess", "phases", "sessions", "wish"]
 
@@ -134,13 +133,7 @@ class GatewayProcess:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Return the log's entries of that event."""
-        entries = []
-        for line in self.log_text().splitlines():
-            with contextlib.suppress(msgspec.DecodeError):
-                entry = msgspec.json.decode(line)
-                if isinstance(entry, dict) and entry.get("event") == event:
-                    entries.append(entry)
-        return entries
+        return entries_of(event, self.log_text())
 
     def __enter__(self) -> Self:
         """Start."""

@@ -36,9 +36,10 @@ class Load:
     """`with Load(ports, instances) as load: …`, then `load.recording`.
 
     Permits and reports (failures of the kind `websocket`, each with an id of its own) take turns;
-    replicas and instances go round. With `trips`, each of these instances is tripped by one report
-    of the kind `worker_crash` (the policy's weights must make that enough), and every second one is
-    then reset, by another replica, until a reset is acknowledged or the load ends.
+    replicas and instances go round. With `reads`, instances are looked at as well. With `trips`,
+    each of these instances is tripped by one report of the kind `worker_crash` (the policy's
+    weights must make that enough), and every second one is then reset, by another replica, until a
+    reset is acknowledged or the load ends.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Load:
         instances: Sequence[str],
         *,
         trips: Sequence[str] = (),
+        reads: bool = False,
+        token: str | None = None,
         per_second: float = 120,
         clients: int = 32,
     ) -> None:
@@ -54,6 +57,8 @@ class Load:
         self._ports = ports
         self._instances = instances
         self._trips = trips
+        self._turn_of = (Kind.PERMIT, Kind.REPORT, Kind.READ)[: 3 if reads else 2]
+        self._token = token
         self._pause_s = 1 / per_second
         self._clients = clients
         self._calls: list[Call] = []
@@ -98,16 +103,19 @@ class Load:
             group.create_task(self._operator())
 
     async def _client(self) -> None:
-        with _Caller(self._calls) as caller:
+        with self._caller() as caller:
             while await self._its_turn():
                 turn, place = divmod(next(self._turns), len(self._ports))
-                turn, reports = divmod(turn, 2)
+                turn, kind = divmod(turn, len(self._turn_of))
                 name = self._instances[turn % len(self._instances)]
                 port = self._ports[place]
-                if reports:
-                    await caller.report(Kind.REPORT, port, name, "websocket")
-                else:
-                    await caller.permit(port, name)
+                match self._turn_of[kind]:
+                    case Kind.PERMIT:
+                        await caller.permit(port, name)
+                    case Kind.REPORT:
+                        await caller.report(Kind.REPORT, port, name, "websocket")
+                    case _:
+                        await caller.read(port, name)
 
     async def _its_turn(self) -> bool:
         """Wait for the next moment of the schedule, which all clients share."""
@@ -117,7 +125,7 @@ class Load:
         return not self._ending
 
     async def _operator(self) -> None:
-        with _Caller(self._calls) as caller:
+        with self._caller() as caller:
             async with asyncio.TaskGroup() as group:
                 for number, name in enumerate(self._trips):
                     ports = self._from(number)
@@ -129,12 +137,15 @@ class Load:
                         return
 
     async def _reset(self, ports: Iterator[int], name: str) -> None:
-        with _Caller(self._calls) as caller:
+        with self._caller() as caller:
             for port in ports:
                 done = await caller.reset(port, name)
                 if done.acknowledged or self._ending:
                     return
                 await asyncio.sleep(_RESET_PAUSE_S)
+
+    def _caller(self) -> "_Caller":
+        return _Caller(self._calls, self._token)
 
     def _from(self, place: int) -> Iterator[int]:
         ports = itertools.cycle(self._ports)
@@ -146,8 +157,9 @@ class _Caller:
 
     _serial = itertools.count()
 
-    def __init__(self, calls: list[Call]) -> None:
+    def __init__(self, calls: list[Call], token: str | None) -> None:
         self._calls = calls
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._connections: dict[int, Connection] = {}
 
     async def permit(self, port: int, name: str) -> Call:
@@ -161,8 +173,14 @@ class _Caller:
     async def reset(self, port: int, name: str) -> Call:
         return await self._call(Kind.RESET, port, name, f"/v1/instances/{name}/reset", {})
 
+    async def read(self, port: int, name: str) -> Call:
+        return await self._call(Kind.READ, port, name, f"/v1/instances/{name}", None)
+
     async def _call(self, kind: Kind, port: int, name: str, path: str, body: Any) -> Call:
-        request = raw_request("POST", path, json.dumps(body).encode())
+        if body is None:
+            request = raw_request("GET", path, None, self._headers)
+        else:
+            request = raw_request("POST", path, json.dumps(body).encode(), self._headers)
         status, answer, error = None, {}, ""
         started = time.monotonic()
         try:
@@ -175,7 +193,8 @@ class _Caller:
             error = type(broken).__name__
             self._drop(port)
         ended = time.monotonic()
-        call = Call(kind, name, body.get("id"), port, started, ended, status, answer, error)
+        report_id = (body or {}).get("id")
+        call = Call(kind, name, report_id, port, started, ended, status, answer, error)
         self._calls.append(call)
         return call
 

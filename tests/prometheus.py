@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus_on(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus | None]:
-    """Run one by the `prometheus.yml` that ships, but for the `ports` of its jobs and its pace.
+def prometheus_on(
+    folder: Path, targets: Mapping[str, Sequence[str]]
+) -> Iterator[Prometheus | None]:
+    """Run one by the `prometheus.yml` that ships, but for the `targets` of its jobs and its pace.
 
     Yields `None` where it is not installed (Debian: prometheus).
     """
@@ -50,7 +52,7 @@ def prometheus_on(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus
     if program is None:
         yield None
         return
-    (folder / "prometheus.yml").write_bytes(msgspec.yaml.encode(_configuration(ports)))
+    (folder / "prometheus.yml").write_bytes(msgspec.yaml.encode(_configuration(targets)))
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [
@@ -74,10 +76,10 @@ def prometheus_on(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus
         process.wait()
 
 
-def _configuration(ports: Mapping[str, int]) -> dict[str, Any]:
+def _configuration(targets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     shipped = msgspec.yaml.decode((PROMETHEUS / "prometheus.yml").read_bytes(), type=dict[str, Any])
     jobs = {job["job_name"] for job in shipped["scrape_configs"]}
-    assert ports.keys() <= jobs
+    assert targets.keys() <= jobs
     return {
         "global": {
             "scrape_interval": _OFTEN,
@@ -86,7 +88,7 @@ def _configuration(ports: Mapping[str, int]) -> dict[str, Any]:
         },
         "rule_files": [str(PROMETHEUS / one) for one in shipped["rule_files"]],
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-            for job, port in ports.items()
+            {"job_name": job, "static_configs": [{"targets": addresses}]}
+            for job, addresses in targets.items()
         ],
     }

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     #: A report that is to open the breaker.
     TRIP = "trip"
     RESET = "reset"
+    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)

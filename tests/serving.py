@@ -9,12 +9,14 @@ import tempfile
 import weakref
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+import msgspec
 
 from tests.polling import text_of
 from tests.servers import free_port, wait_until
 
-__all__ = ["PATIENT", "ServiceProcess", "variable_of"]
+__all__ = ["PATIENT", "ServiceProcess", "entries_of", "variable_of"]
 
 #: Settings for tests that are not about deadlines: a busy machine's Redis may be late.
 PATIENT = MappingProxyType({"redis_timeout_ms": 5_000, "request_timeout_ms": 20_000})
@@ -29,6 +31,17 @@ _STOP_S = 20
 def variable_of(name: str) -> str:
     """Return the variable of a setting; OpenTelemetry's go by their own names."""
     return name if name.startswith("OTEL_") else f"SEKRING_{name.upper()}"
+
+
+def entries_of(event: str, log: str) -> list[dict[str, Any]]:
+    """Return the entries of that event in a log of JSON; other lines are passed over."""
+    entries = []
+    for line in log.splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            entry = msgspec.json.decode(line)
+            if isinstance(entry, dict) and entry.get("event") == event:
+                entries.append(entry)
+    return entries
 
 
 class ServiceProcess:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.balancing import Balancer, NameServer, needs_haproxy
+from tests.balancing import ADDRESSES, DRAIN_MS, Balancer, balanced, needs_haproxy
 from tests.eventstream import EventReader
 from tests.holding import OUT_OF_REACH
 from tests.httpwire import Answer, Connection, raw_request
@@ -20,11 +20,6 @@ from tests.recording import miscount
 from tests.replicas import Replica
 from tests.servers import RedisServer, free_port, wait_until
 from tests.serving import PATIENT
-
-ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-
-#: Longer than haproxy.cfg may take to notice a 503 of /ready: fall x inter + timeout check.
-DRAIN_MS = 4_000
 
 #: Long enough for a client that does not read in vain.
 PATIENCE_S = 30
@@ -38,28 +33,18 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
-def replicas(redis: RedisServer) -> Iterator[list[Replica]]:
+def replicas(redis: RedisServer) -> list[Replica]:
     port = free_port()
     # One after the other: `Replicas` gives each a port of its own.
-    all_of_them = [
+    return [
         Replica(redis.url, host=address, port=port, drain_ms=DRAIN_MS, **PATIENT)
         for address in ADDRESSES
     ]
-    try:
-        for replica in all_of_them:
-            replica.start(wait=False)
-        for replica in all_of_them:
-            wait_until(replica.is_ready, replica.host, seconds=60)
-        yield all_of_them
-    finally:
-        for replica in all_of_them:
-            replica.kill()
 
 
 @pytest.fixture(scope="module")
 def balancer(replicas: list[Replica]) -> Iterator[Balancer]:
-    with NameServer(ADDRESSES) as dns, Balancer(dns.port, replicas[0].port) as balancer:
-        wait_until(lambda: balancer.has_replicas(3), "three replicas")
+    with balanced(replicas) as balancer:
         yield balancer
 
 

@@ -71,7 +71,13 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
         ServiceProcess(server.url, qr_wait_ms=1_000) as service,
         GatewayProcess("a", service.url, folder, gateway_probe_port=probe) as gateway,
         httpx.Client(base_url=service.url, timeout=30) as http,
-        prometheus_on(folder, {"sekring": service.port, "sekring-gateway": probe}) as prometheus,
+        prometheus_on(
+            folder,
+            {
+                "sekring": [f"127.0.0.1:{service.port}"],
+                "sekring-gateway": [f"127.0.0.1:{probe}"],
+            },
+        ) as prometheus,
     ):
         # Again and again: on a busy machine Redis may be late, and then the answer is another.
         wait_until(lambda: _refuses_for_the_fleet(http), "a refusal by the guard", 60)
