@@ -2,7 +2,7 @@
 
     python -m loadtest.console --known 100000 --open 5000
 
-makes the fleet by the real scripts (which takes minutes), starts one replica and asks for the page
+makes the fleet (`loadtest.clones`), starts one replica and asks for the page
 with every filter, one request at a time on a keep-alive connection: the times are a client's, from
 the request to the whole page; below them stands the processor time that the service spent, which
 says more on a machine with other work. Then it looks at one page over `/fleet/live`, trips
@@ -12,8 +12,6 @@ Last it counts what Redis is asked for by one and by many who look, while instan
 
 import argparse
 import asyncio
-import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -23,8 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.listing import fill
-from tests.population import Population
+from loadtest.clones import Clones
+from loadtest.footprint import group_s
 from tests.recording import Latency
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
@@ -53,17 +51,6 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 _FAILURE = {"outcome": "failure", "kind": "websocket"}
-
-
-def _cpu_s(group: int) -> float:
-    """Return the processor time, in seconds, of all processes of a group (Linux)."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            fields = stat.read_text().rpartition(") ")[2].split()
-            if int(fields[2]) == group:
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_lagging(http: httpx.Client) -> bool:
@@ -152,9 +139,9 @@ def main() -> int:
     parser.add_argument("--known", type=int, default=100_000, help="instances in all")
     parser.add_argument("--open", type=int, default=5_000, help="of them open")
     options = parser.parse_args()
-    population = Population(options.known, failing=2 * options.open, tripped=options.open)
+    fleet = Clones(options.known, failing=2 * options.open, opened=options.open)
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-        asyncio.run(fill(server, population))
+        fleet.settle_in(server)
         with (
             ServiceProcess(server.url, redis_timeout_ms=5_000) as service,
             httpx.Client(base_url=service.url) as http,
@@ -162,9 +149,9 @@ def main() -> int:
             # The sweep has yet to credit all who have just connected.
             wait_until(lambda: not _is_lagging(http), "the fleet to settle", seconds=600)
             for name, query in FILTERS.items():
-                before_s = _cpu_s(service.pid)
+                before_s = group_s(service.pid)
                 _print(name, _times_ms(http, query))
-                spent_ms = (_cpu_s(service.pid) - before_s) * 1000 / _PAGES
+                spent_ms = (group_s(service.pid) - before_s) * 1000 / _PAGES
                 print(f"{'':34}{spent_ms:8.1f} ms of the service's processor")
             asyncio.run(_live(service, server))
     return 0

@@ -1,4 +1,4 @@
-"""What a guarded call costs: the Python client beside pybreaker and purgatory, on one Redis.
+"""What a guarded call costs: the Python client beside other breakers, on one Redis.
 
     python -m loadtest.guarded --seconds 1 --rounds 6
 
@@ -17,29 +17,23 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import os
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-import pybreaker
-import redis
 from msgspec import Struct
-from purgatory import AsyncCircuitBreakerFactory, AsyncRedisUnitOfWork
 
+from loadtest.breakers import INSTANCES, PEERS, Broken, Peer, names
+from loadtest.keeping import RESULTS, keep
+from loadtest.machine import described
+from loadtest.stage import open_url, redis_name
 from sekring.client import Sekring
 from tests.replicas import Replica
 from tests.servers import RedisServer
 
-__all__ = ["Measurement", "measure"]
-
-_RESULTS = Path(__file__).parent / "results" / "guarded.json"
-
-_INSTANCES = 200
+__all__ = ["Measurement", "main", "measure"]
 
 #: More than ever fail here: no breaker opens.
 _NEVER = 10_000
@@ -57,10 +51,6 @@ class Candidate(Struct, frozen=True):
     work: Callable[[int], None]
     finish: Callable[[], None] = lambda: None
     most: int = 1_000_000_000
-
-
-class Broken(Exception):
-    """What a guarded call raises."""
 
 
 class Measurement(Struct, frozen=True):
@@ -82,7 +72,6 @@ def measure(seconds: float, rounds: int, command: str = "") -> Measurement:
         RedisServer(Path(folder)) as server,
         Replica(server.url, redis_timeout_ms=5_000) as service,
         Sekring(service.url, kept_max=10_000_000) as breaker,
-        server.client() as client,
     ):
         pace = {"base_ms": 0, "cap_ms": 0}
         service.set_policy(failure_threshold=_NEVER, backoff=pace, fleet_guard={"enabled": False})
@@ -92,14 +81,14 @@ def measure(seconds: float, rounds: int, command: str = "") -> Measurement:
             "success": {
                 "sekring": _ours(breaker, _success),
                 "sekring, async": _ours(breaker, _success_async),
-                "pybreaker": _pybreaker(client, _nothing),
-                "purgatory": _purgatory(server.url, _nothing),
+                **{
+                    name: _peer(make(open_url(server)), fails=False) for name, make in PEERS.items()
+                },
             },
             "success, each another instance": {"sekring": _ours(breaker, _another, _TOLD_MAX)},
             "failure": {
                 "sekring": _ours(breaker, _failure, _TOLD_MAX),
-                "pybreaker": _pybreaker(client, _raise),
-                "purgatory": _purgatory(server.url, _raise),
+                **{name: _peer(make(open_url(server)), fails=True) for name, make in PEERS.items()},
             },
         }
         rates: dict[str, dict[str, float]] = {what: {} for what in work}
@@ -110,14 +99,12 @@ def measure(seconds: float, rounds: int, command: str = "") -> Measurement:
                     rate, rate_taken = _rates(candidate, seconds)
                     rates[what][name] = max(rate, rates[what].get(name, 0))
                     taken[what][name] = max(rate_taken, taken[what].get(name, 0))
-        info = client.info("server")
-    kind = info.get("server_name", "redis")
+        name = redis_name(server)
     return Measurement(
         command=command,
-        machine=f"{platform.platform()}, {os.cpu_count()} cores,"
-        f" Python {platform.python_version()}",
-        server=f"{kind} {info.get(f'{kind}_version')}",
-        instances=_INSTANCES,
+        machine=described(),
+        server=name,
+        instances=INSTANCES,
         calls_per_s={what: _rounded(found) for what, found in rates.items()},
         taken_per_s={what: _rounded(found) for what, found in taken.items()},
         times_pybreaker={
@@ -145,8 +132,8 @@ def _rates(candidate: Candidate, seconds: float) -> tuple[float, float]:
         calls = min(candidate.most, max(2 * calls, min(10 * calls, wanted)))
 
 
-def _names() -> Iterator[str]:
-    return itertools.cycle([f"session-{number}" for number in range(_INSTANCES)])
+def _peer(peer: Peer, *, fails: bool) -> Candidate:
+    return Candidate(lambda calls: peer.work(calls, fails=fails))
 
 
 # ------------------------------------------------------------------------------- the client
@@ -159,19 +146,19 @@ def _ours(
 
 
 def _permitted(breaker: Sekring, calls: int) -> None:
-    for name in itertools.islice(_names(), calls):
+    for name in itertools.islice(names(), calls):
         breaker.permitted(name)
 
 
 def _success(breaker: Sekring, calls: int) -> None:
-    for name in itertools.islice(_names(), calls):
+    for name in itertools.islice(names(), calls):
         with breaker.guard(name):
             pass
 
 
 def _success_async(breaker: Sekring, calls: int) -> None:
     async def work() -> None:
-        for name in itertools.islice(_names(), calls):
+        for name in itertools.islice(names(), calls):
             async with breaker.guard(name):
                 pass
 
@@ -193,49 +180,6 @@ def _failure(breaker: Sekring, calls: int) -> None:
             raise Broken
 
 
-# --------------------------------------------------------------------------------- the peers
-
-
-def _nothing() -> None:
-    pass
-
-
-def _raise() -> None:
-    raise Broken
-
-
-def _pybreaker(client: "redis.Redis", call: Callable[[], None]) -> Candidate:
-    def make(name: str) -> pybreaker.CircuitBreaker:
-        storage = pybreaker.CircuitRedisStorage(
-            "closed", client, namespace=f"{call.__name__}-{name}"
-        )
-        return pybreaker.CircuitBreaker(fail_max=_NEVER**2, state_storage=storage)
-
-    breakers = [make(name) for name in itertools.islice(_names(), _INSTANCES)]
-
-    def work(calls: int) -> None:
-        for breaker in itertools.islice(itertools.cycle(breakers), calls):
-            with contextlib.suppress(Broken):
-                breaker.call(call)
-
-    return Candidate(work)
-
-
-def _purgatory(url: str, call: Callable[[], None]) -> Candidate:
-    async def work(calls: int) -> None:
-        # Its synchronous unit of work does not work with today's redis-py.
-        unit = AsyncRedisUnitOfWork(url)
-        factory = AsyncCircuitBreakerFactory(default_threshold=_NEVER**2, uow=unit)
-        await factory.initialize()
-        for name in itertools.islice(_names(), calls):
-            with contextlib.suppress(Broken):
-                async with await factory.get_breaker(f"{call.__name__}-{name}"):
-                    call()
-        await unit.contexts.redis.aclose()  # type: ignore[attr-defined] # it has no other end
-
-    return Candidate(lambda calls: asyncio.run(work(calls)))
-
-
 def _rounded(found: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in found.items()}
 
@@ -245,7 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1, help="of each [default: 1]")
     parser.add_argument("--rounds", type=int, default=6, help="the best counts [default: 6]")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"[default: {_RESULTS.name}]")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
     chosen = parser.parse_args(words)
     command = f"python -m loadtest.guarded --seconds {chosen.seconds:g} --rounds {chosen.rounds}"
     found = measure(chosen.seconds, chosen.rounds, command)
@@ -255,14 +199,11 @@ def main(words: Sequence[str] | None = None) -> int:
             ratio = "" if times is None else f"{times:8.1f} x"
             taken = found.taken_per_s[what][name]
             print(f"{what:32}{name:16}{rate:12,.0f}/s, taken {taken:12,.0f}/s{ratio}")
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    keep(chosen.results, "guarded", found)
     missed = [
         what for what, times in TARGETS.items() if found.times_pybreaker[what]["sekring"] < times
     ]
-    print(
-        f"targets: {TARGETS}; {'missed: ' + ', '.join(missed) if missed else 'met'}; {chosen.out}"
-    )
+    print(f"targets: {TARGETS}; {'missed: ' + ', '.join(missed) if missed else 'met'}")
     return int(bool(missed))
 
 

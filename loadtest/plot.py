@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from loadtest.chart import COLOURS, STYLE
 from loadtest.fleet import Course
 
 __all__ = ["draw"]
@@ -14,28 +15,6 @@ _HEIGHT = _TOP + _ABOVE + _GAP + _BELOW + _FOOT
 
 #: Seconds that a point of the upper curves stands for: their highest one, so no peak is lost.
 _BIN_S = 5
-
-#: Colours that can be told apart by everybody, on light and on dark ground.
-_COLOURS = ("#d55e00", "#0a84c6", "#009e73")
-
-_STYLE = """
-text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f }
-.title { font-size: 18px; font-weight: 600 }
-.note, .tick { fill: #57606a }
-.tick { font-size: 12px }
-.ground { fill: #ffffff }
-.grid { stroke: #d0d7de; stroke-width: 1 }
-.axis { stroke: #8c959f; stroke-width: 1 }
-.outage { fill: #8c959f; opacity: .16 }
-.curve { fill: none; stroke-width: 2; stroke-linejoin: round }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 }
-  .note, .tick { fill: #9da7b3 }
-  .ground { fill: #0d1117 }
-  .grid { stroke: #2a313a }
-  .axis { stroke: #6e7681 }
-}
-"""
 
 
 def draw(
@@ -48,14 +27,14 @@ def draw(
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
         f"<title>{escape(title)}</title>",
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}"/>',
         f'<text class="title" x="{_LEFT}" y="30">{escape(title)}</text>',
         f'<text class="note" x="{_LEFT}" y="51">{escape(note)}</text>',
         *_legend(list(courses)),
         *_frame(scale, minutes, outage_s),
     ]
-    for colour, course in zip(_COLOURS, courses.values(), strict=True):
+    for colour, course in zip(COLOURS, courses.values(), strict=False):
         parts.append(
             _curve(colour, [(s, scale.rate(n)) for s, n in _peaks(course.attempts)], scale)
         )
@@ -85,7 +64,7 @@ class _Scale:
 
 def _legend(names: Sequence[str]) -> list[str]:
     parts, x = [], _LEFT
-    for colour, name in zip(_COLOURS, names, strict=True):
+    for colour, name in zip(COLOURS, names, strict=False):
         parts.append(
             f'<line x1="{x}" x2="{x + 22}" y1="70" y2="70" stroke="{colour}" stroke-width="3"/>'
             f'<text x="{x + 29}" y="74">{escape(name)}</text>'
