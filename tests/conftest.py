@@ -67,11 +67,13 @@ def redis_server(redis_process: RedisServer) -> Iterator[RedisServer]:
     with redis_process.client() as client:
         client.flushall()
     yield redis_process
-    check_keys(redis_process)
-    check_rights(redis_process)
-    # Services of other files find no keyspace there that was made with other settings.
-    with redis_process.client() as client:
-        client.flushall()
+    try:
+        check_keys(redis_process)
+        check_rights(redis_process)
+    finally:
+        # Services of other files find no keyspace there that was made with other settings.
+        with redis_process.client() as client:
+            client.flushall()
 
 
 @pytest.fixture(scope="session")

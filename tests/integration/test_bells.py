@@ -38,7 +38,8 @@ def ring(server: RedisServer, runtime: Runtime, topic: str, about: str = "") -> 
     """Ring a bell as scripts do: through the shared part that all of them include."""
     partition = runtime.keyspace.partition_of(ID)
     parts = "\n".join(read(f"shared/{part}") for part in ("request", "announce"))
-    text = f"{parts}\nannounce(KEYS[1], KEYS[2], {{ bell = '{topic}', about = '{about}' }})"
+    message = f"{{ bell = '{topic}', about = '{about}' }}"
+    text = f"{parts}\nreceive(ARGV)\nannounce(KEYS[1], KEYS[2], {message})"
     keys = [runtime.keyspace.totals(partition), runtime.keyspace.view(partition)]
     with server.client() as client:
         client.eval(text, 2, *keys, b"\x80")

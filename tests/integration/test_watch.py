@@ -130,7 +130,7 @@ async def test_a_recovery_takes_it_from_the_list(service: Replica) -> None:
 
 async def test_the_guard_is_shown(service: Replica) -> None:
     async with watching(service.url) as screen:
-        await screen.sees("guard closed")
+        await screen.sees("● live", "guard closed")
 
         service.post("/v1/guard/trip", {"reason": "WhatsApp is down"})
 

@@ -35,10 +35,11 @@ class Feed:
         """
         try:
             async with self._service.events(self._last_id) as events:
-                yield Alive()
                 async for event in events:
                     self._last_id = event.last_id or self._last_id
-                    yield _message(event.event, event.data)
+                    # Before the first id it has not begun: what happens then is not in it.
+                    if self._last_id is not None:
+                        yield _message(event.event, event.data)
         except ServiceRefused as error:
             if error.status == HTTPStatus.BAD_REQUEST:
                 # The id of another keyspace than the one that is behind the address now.
