@@ -35,6 +35,7 @@ from sekring.http.caller import CallerRoutes
 from sekring.http.errands import ErrandRoutes
 from sekring.http.events import Events
 from sekring.http.failures import FailureRoutes
+from sekring.http.garbage import settle_garbage
 from sekring.http.gateways import GatewayRoutes
 from sekring.http.gauges import add_gauges
 from sekring.http.guard import GuardRoutes
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> Litestar:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with runtime.telemetry.running(), runtime.running():
             beating = asyncio.create_task(pulse.run())
+            settle_garbage()
             try:
                 yield
             finally:

@@ -5,13 +5,13 @@ Everything else goes the framework's way (`sekring.http.attempts`), and so does 
 place knows what a bad request is answered. Where both could answer, they answer the same.
 """
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from sekring.errors import InvalidInput
+from sekring.http.deadlines import Deadlines
 from sekring.http.judging import judge_all
 from sekring.http.limits import (
     FAILED,
@@ -61,6 +61,7 @@ class HotRoutes:
         self._recognise = Recognizer(runtime).recognise
         self._observer = runtime.observer
         self._deadline_s = runtime.settings.request_timeout_ms / 1000
+        self._deadlines = Deadlines(self._deadline_s)
         self._encode = msgspec.json.Encoder().encode
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -75,8 +76,8 @@ class HotRoutes:
         taken: list[HTTPReceiveMessage] = []
         span.enter()
         try:
-            async with asyncio.timeout(self._deadline_s):
-                body = await _body(receive, taken)
+            with self._deadlines.block():
+                body = b"" if asked.empty else await _body(receive, taken)
                 answer = self._encode(await self._answer(asked, body, span))
         except TimeoutError:
             await send_timeout(send, self._deadline_s)

@@ -40,6 +40,8 @@ class Ordinary(Struct, frozen=True):
     #: Empty for a batch.
     instance_id: str
     caller: Caller
+    #: It says that it has no body; then none is to be waited for.
+    empty: bool
     #: Address of the client.
     source: str
     #: The caller's span.
@@ -80,7 +82,14 @@ class Recognizer:
             return None
         route, instance_id = target
         client = scope["client"]
-        return Ordinary(route, instance_id, caller, client[0] if client else "", _parent(headers))
+        return Ordinary(
+            route,
+            instance_id,
+            caller,
+            headers.get(b"content-length") == b"0",
+            client[0] if client else "",
+            _parent(headers),
+        )
 
     def _caller(self, headers: Mapping[bytes, bytes]) -> Caller | None:
         tokens = self._runtime.tokens
