@@ -1,6 +1,8 @@
 """Which spans are exported: those of sampled traces, and of those with something special."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -72,7 +74,8 @@ def test_an_error_has_its_trace_exported(exported: Exported) -> None:
 
 def test_an_error_of_what_comes_again_and_again_has_not(exported: Exported) -> None:
     trace = Trace(1, "", exported, sampled=False, routine=True)
-    with pytest.raises(ValueError, match="x"), Span("sweep", trace):
+    sweep = Span("sweep", trace)
+    with pytest.raises(ValueError, match="x"), sweep:
         raise ValueError("x")
     assert exported == []
 
@@ -88,6 +91,15 @@ def test_what_is_remembered_is_bounded(exported: Exported) -> None:
             call.end()
     request.trace.keep()
     assert 1 <= len(exported) <= 1_000
+
+
+def test_nothing_of_a_trace_is_left_to_the_garbage_collector(exported: Exported) -> None:
+    gc.disable()
+    try:
+        request = weakref.ref(work(Trace(1, "", exported, sampled=False)))
+        assert request() is None
+    finally:
+        gc.enable()
 
 
 def test_without_a_collector_there_is_a_trace_id_and_nothing_else() -> None:
