@@ -77,7 +77,10 @@ def children_of(pid: int) -> list[int]:
 
 
 def command_of(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except FileNotFoundError:  # it has ended meanwhile
+        return []
 
 
 def is_gone(pid: int) -> bool:
