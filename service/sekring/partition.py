@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -76,6 +77,14 @@ class PartitionState:
         else:
             self.facts[message.instance_id] = message.facts
         return complete
+
+    def begin_write(self, instance_id: str) -> None:
+        """Take note that an instance is being changed: what the view has of it is not current."""
+        self.writes[instance_id] = math.inf
+
+    def end_write(self, instance_id: str) -> None:
+        """Take note that it was answered: the view is current once it is proven as of now."""
+        self.writes[instance_id] = time.monotonic()
 
     def prove(self, sent_s: float) -> None:
         """Everything that was published before `sent_s` is here."""

@@ -122,11 +122,11 @@ class Replica:
 
     def begin_write(self, instance_id: str) -> None:
         """Ask Redis about this instance from now on: it is being changed through this replica."""
-        self._partition(instance_id).writes[instance_id] = math.inf
+        self._partition(instance_id).begin_write(instance_id)
 
     def end_write(self, instance_id: str) -> None:
         """Answer for this instance again once the view is proven as of now."""
-        self._partition(instance_id).writes[instance_id] = time.monotonic()
+        self._partition(instance_id).end_write(instance_id)
 
     def write(self, instance_id: str) -> "_Write":
         """Return a context in which the instance is changed through this replica."""
@@ -286,10 +286,10 @@ class _Write:
         self._instance_id = instance_id
 
     def __enter__(self) -> None:
-        self._partition.writes[self._instance_id] = math.inf
+        self._partition.begin_write(self._instance_id)
 
     def __exit__(self, *_: object) -> None:
-        self._partition.writes[self._instance_id] = time.monotonic()
+        self._partition.end_write(self._instance_id)
 
 
 def _refusal(instance_id: str, facts: Facts, now_ms: int) -> Admission | None:
