@@ -26,7 +26,8 @@
 -- include: request audit announce policy instance machine registry
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   settle()
   local was = s.state
   local outdated = request.made_epoch and (was == 'disabled' or s.epoch > request.made_epoch)
@@ -34,7 +35,7 @@ return function(KEYS, ARGV)
     drop_probes()
     s.state = 'disabled'
     s.cause = 'operator'
-    s.reason = origin.reason or ''
+    s.reason = caller().reason or ''
     s.opened_ms = 0
     s.until_ms = request.for_ms and now + request.for_ms or 0
     s.epoch = request.made_epoch or s.epoch

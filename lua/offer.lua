@@ -34,7 +34,8 @@ local ACTIONS = {
 }
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   settle()
   local was = s.state
   -- What is said again may find any state that is older.

@@ -15,7 +15,8 @@
 --      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
 --      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
 --      14 BUILDS     hash    gateway builds that are refused, by build; until the last refusal ends
--- ARGV  1 request, msgpack:
+-- ARGV  1 request, msgpack array:
+--         now_ms   tests only
 --         instance_id
 --         token    what makes the attempt's id unique; asking again with it takes nothing twice
 --         build    the gateway's build, if it said so
@@ -24,11 +25,16 @@
 --         sent_ms  when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random   0 to 1, for the jitter
 --         origin   {actor, reason, source, trace_id, span_id}
---         now_ms   tests only
 -- Returns msgpack: the fields of Admission (sekring/model.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
 -- include: request audit announce policy instance machine registry
+
+local function unpack_request(ARGV)
+  origin_at, request.now_ms, request.instance_id, request.token, request.build, request.epoch, request.age_ms,
+    request.sent_ms, request.random
+    = receive_values(ARGV, 9)
+end
 
 local BUILDS
 
@@ -66,7 +72,8 @@ local function answer(permitted, more)
 end
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  unpack_request(ARGV)
+  begin(KEYS, true)
   BUILDS = KEYS[14]
   settle()
 

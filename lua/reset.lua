@@ -29,7 +29,8 @@
 -- include: request audit announce policy instance machine registry records
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   find_records(KEYS)
   settle()
   local was = s.state

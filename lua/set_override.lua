@@ -26,7 +26,8 @@
 -- include: request audit announce policy instance machine registry
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   local override = redis.call('HGET', POLICIES, request.instance_id)
   local version = override and cjson.decode(override).version or 0
   if version ~= request.version then return 0 end

@@ -22,7 +22,8 @@
 -- include: request audit announce policy instance machine registry
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   settle()
   s.due_ms = 0 -- whoever made it due, it is not any more
   save()

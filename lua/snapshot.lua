@@ -35,7 +35,8 @@ local function packable(of)
 end
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, false)
+  receive(ARGV)
+  begin(KEYS, false)
   settle()
 
   local failures = {}

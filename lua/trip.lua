@@ -26,7 +26,8 @@
 -- include: request audit announce policy instance machine registry
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
+  receive(ARGV)
+  begin(KEYS, true)
   settle()
   local was = s.state
   if not is_outdated() then
@@ -34,7 +35,7 @@ return function(KEYS, ARGV)
     drop_probes()
     s.state = 'forced_open'
     s.cause = 'operator'
-    s.reason = origin.reason or ''
+    s.reason = caller().reason or ''
     s.opened_ms = now
     s.until_ms = request.for_ms and now + request.for_ms or 0
     s.suppressed = 0

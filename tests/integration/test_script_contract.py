@@ -193,6 +193,8 @@ KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
 _KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d+) ([A-Z]+)\s+(\w+)\s+(.+?); (.+)$", re.MULTILINE)
 _FIELD_LINE = re.compile(r"^--         (\w+)(?:\s{2,}\S|$)", re.MULTILINE)
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
+#: Where a script takes the values of its request from an array.
+_TAKEN = re.compile(r"origin_at,([^=]+)= receive_values\(ARGV, (\d+)\)")
 
 
 class Recorder:
@@ -201,7 +203,6 @@ class Recorder:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self.keys: list[str] = []
-        self.request: dict[str, Any] = {}
         self.answer: object = None
 
     def know(self, library: Library) -> None:
@@ -210,7 +211,6 @@ class Recorder:
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         self.answer = await self._link.run(script, keys, request)
         self.keys = list(keys)
-        self.request = msgspec.msgpack.decode(request)
         return self.answer
 
 
@@ -234,10 +234,10 @@ def headed_keys(name: str) -> list[tuple[str, str, str]]:
     return [(key, kind, ttl) for _, key, kind, _, ttl in found]
 
 
-def headed_fields(name: str) -> set[str]:
+def headed_fields(name: str) -> list[str]:
     """Return the request's fields as the header says."""
     header = read(name).partition("-- Returns")[0]
-    return set(_FIELD_LINE.findall(header.partition("-- ARGV")[2]))
+    return _FIELD_LINE.findall(header.partition("-- ARGV")[2])
 
 
 def body(name: str) -> str:
@@ -297,13 +297,27 @@ def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_request_has_the_fields_of_the_header(name: str) -> None:
-    assert headed_fields(name) == set(REQUESTS[name][0].__struct_fields__)
+    assert set(headed_fields(name)) == set(REQUESTS[name][0].__struct_fields__)
+
+
+@pytest.mark.parametrize("name", ["permit", "report"])
+def test_an_array_has_the_same_order_everywhere(name: str) -> None:
+    request = REQUESTS[name][0]
+    assert request.__struct_config__.array_like
+    fields = list(request.__struct_fields__)
+    assert len(fields) <= 15, "from the 16th on, the array's head has three bytes"
+
+    taken = _TAKEN.search(body(name))
+    assert taken
+    assert [*re.findall(r"request\.(\w+)", taken[1]), "origin"] == fields == headed_fields(name)
+    assert int(taken[2]) == len(fields)
+    assert re.findall(r"^-- ARGV  1 (.+)$", read(name), re.MULTILINE) == ["request, msgpack array:"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_reads_no_other_fields_and_leaves_none_unread(name: str) -> None:
-    used = set(re.findall(r"\brequest\.(\w+)", body(name)))
-    headed = headed_fields(name)
+    used = set(re.findall(r"\brequest\.(\w+)", _TAKEN.sub("", body(name))))
+    headed = set(headed_fields(name))
     # The shared parts serve all scripts and may read what this one's request has not.
     own = set(re.findall(r"\brequest\.(\w+)", _COMMENT.sub("", read(name))))
     assert own <= headed
