@@ -1,8 +1,5 @@
--- One instance: its keys, its record as it was, and what is recorded of it.
+-- One instance: its record as it was, and what is recorded of it.
 -- All of it is of the call at work: `begin` takes up the next one.
-
-local INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
-  POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW
 
 local HOUR_MS = 3600000
 local DAY_MS = 24 * HOUR_MS
@@ -124,8 +121,7 @@ local function write(...)
 end
 
 local function begin(KEYS, writes)
-  INSTANCE, FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY,
-    POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW = unpack(KEYS, 1, 13)
+  name_keys(KEYS, request.instance_id)
   writing = writes
   kept = redis.call('GET', INSTANCE)
   if kept then

@@ -4,8 +4,6 @@
 -- A record is `at_ms instance_id kind gateway why id`, the last ones empty where there is nothing to say: a
 -- list of lines costs a report half of what a stream does. In the order in which they came.
 
-local RECORDS, MINUTES
-
 local MINUTE_MS = 60000
 -- A record takes about 50 bytes, one that was not counted about 75.
 local RECORDS_MAX = 4000
@@ -14,10 +12,6 @@ local RECORDS_STEP = 128
 local WHILE_OPEN_MAX = 64
 -- Set with the first failure counted in a minute, which may itself be an hour old.
 local RECORDS_TTL_MS = 2 * HOUR_MS
-
-local function find_records(KEYS)
-  RECORDS, MINUTES = KEYS[14], KEYS[15]
-end
 
 local function append(at, rest)
   -- `%d`: Lua by itself writes every number as a fraction, and takes three times as long.

@@ -242,7 +242,7 @@ async def test_an_unconfirmed_change_is_made_again_until_a_replica_has_it(
 
     made_epoch = (await replica.breaker.status(ID)).snapshot.epoch
     with primary.client() as client:
-        client.delete(*Keyspace(partitions=4).instance(ID)[:2])
+        client.delete(*Keyspace(partitions=4).whole(ID)[:2])
     lost = (await replica.breaker.status(ID)).snapshot
     assert lost.epoch == 0
 

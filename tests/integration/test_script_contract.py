@@ -190,7 +190,10 @@ WRAPPERS: Final[tuple[type[ScriptCalls], ...]] = (Scripts, SessionScripts, Erran
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
 
-_KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d+) ([A-Z]+)\s+(\w+)\s+(.+?); (.+)$", re.MULTILINE)
+_KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d*)\s*([A-Z]+) +(\w+) +(.+?); (.+)$", re.MULTILINE)
+#: What is no key, though it is among KEYS; and what names other keys after it.
+_PARTITION = "PARTITION"
+_NAMING = read("shared/keys")
 _FIELD_LINE = re.compile(r"^--         (\w+)(?:\s{2,}\S|$)", re.MULTILINE)
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
 #: Where a script takes the values of its request from an array.
@@ -229,9 +232,21 @@ async def call(name: str, link: RedisLink) -> Recorder:
 
 def headed_keys(name: str) -> list[tuple[str, str, str]]:
     """Return name, type and time to live of KEYS 1, 2, … as the header says."""
-    found = _KEY_LINE.findall(read(name))
+    found = [line for line in key_lines(name) if line[0]]
     assert [int(number) for number, *_ in found] == list(range(1, len(found) + 1))
     return [(key, kind, ttl) for _, key, kind, _, ttl in found]
+
+
+def key_lines(name: str) -> list[tuple[str, str, str, str, str]]:
+    """Return what the header says of KEYS and of the keys that are named after `PARTITION`."""
+    keys = read(name).partition("-- ARGV")[0]
+    found: list[tuple[str, str, str, str, str]] = _KEY_LINE.findall(keys)
+    return found
+
+
+def real_keys(name: str) -> list[tuple[str, str, str]]:
+    """Return name, type and time to live of all keys that the header names."""
+    return [(key, kind, ttl) for _, key, kind, _, ttl in key_lines(name) if key != _PARTITION]
 
 
 def headed_fields(name: str) -> list[str]:
@@ -257,6 +272,9 @@ async def test_the_keys_are_those_of_the_header(name: str, link: RedisLink) -> N
 
     assert len(recorder.keys) == len(headed)
     for key, (word, kind, _) in zip(recorder.keys, headed, strict=True):
+        if word == _PARTITION:
+            assert key == recorder.keys[0].partition(":instance:")[0]
+            continue
         place = 1 if key.endswith(":keyspace") else 2
         assert key.split(":")[place] == word.lower()
         assert KINDS[word.lower()].type == kind
@@ -264,8 +282,9 @@ async def test_the_keys_are_those_of_the_header(name: str, link: RedisLink) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_that_never_expires_is_one_that_must_not(name: str) -> None:
-    for word, _, ttl in headed_keys(name):
+    for word, type_, ttl in real_keys(name):
         kind = KINDS[word.lower()]
+        assert kind.type == type_
         assert ttl.startswith("never: ") == (kind.longest_ms is None)
         assert (kind.longest_ms is None) == bool(kind.why)
 
@@ -274,7 +293,7 @@ def test_a_key_has_the_same_words_in_every_header() -> None:
     words: dict[str, set[str]] = {}
     for name in NAMES:
         # What a key is, and its time to live; "as TOTALS" needs TOTALS beside it.
-        for key, _, ttl in headed_keys(name):
+        for key, _, ttl in real_keys(name):
             if not ttl.startswith("as "):
                 words.setdefault(key, set()).add(ttl)
     assert {key: ttls for key, ttls in words.items() if len(ttls) > 1} == {}
@@ -293,6 +312,28 @@ def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
     for names, _ in re.findall(r"([A-Z][A-Z, \n]+) =\s+(KEYS\[|unpack\(KEYS)", text):
         named += re.findall(r"[A-Z]+", names)
     assert named == [key for key, *_ in headed]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if _NAMING in assemble(name)])
+def test_the_keys_that_a_script_names_itself_are_those_of_the_header(name: str) -> None:
+    text = _COMMENT.sub("", assemble(name).replace(_NAMING, ""))
+    used = {word for word in re.findall(r"\b[A-Z]+\b", text) if word.lower() in KINDS}
+    assert used == {key for key, *_ in real_keys(name)}
+
+
+def test_scripts_name_keys_as_python_does() -> None:
+    keyspace = Keyspace()
+    record, partition = keyspace.instance(ID)
+    own = re.findall(r"(\w+) = PARTITION \.\. '(:\w+:)' \.\. instance_id", _NAMING)
+    assert [record, *(f"{partition}{name}{ID}" for _, name in own)] == keyspace.whole(ID)
+    assert all(name == f":{word.lower()}:" for word, name in own)
+
+    shared = re.findall(r"partition \.\. ':(\w+)'", _NAMING)
+    words = re.search(r"([A-Z][A-Z, ]+) = partition_names", _NAMING)
+    assert words
+    assert words[1].lower().split(", ") == shared
+    number = keyspace.partition_of(ID)
+    assert all(f"{partition}:{name}" == getattr(keyspace, name)(number) for name in shared)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -386,7 +427,7 @@ def test_the_kinds_that_count_are_in_the_same_order() -> None:
 
 def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
-    built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
+    built = [*keyspace.whole(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
     built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built.append(keyspace.gateways())
     built += [keyspace.errands(ID), keyspace.taken(ID), keyspace.answer(ID, "e"), keyspace.qr(ID)]

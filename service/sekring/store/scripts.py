@@ -54,18 +54,15 @@ class Scripts(ScriptCalls):
 
     async def permit(self, request: PermitRequest) -> Admission:
         """Ask for an attempt."""
-        keys = self._keyspace.instance(request.instance_id)
-        partition = self._keyspace.partition_of(request.instance_id)
-        keys.append(self._keyspace.builds(partition))
-        return await self._run("permit", keys, request, Admission)
+        return await self._on_instance("permit", request.instance_id, request, Admission)
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        return await self._on_record("report", request.instance_id, request, Verdict)
+        return await self._on_instance("report", request.instance_id, request, Verdict)
 
     async def reset(self, request: ResetRequest) -> ResetDone:
         """Close the breaker and clear its counters."""
-        return await self._on_record("reset", request.instance_id, request, ResetDone)
+        return await self._on_instance("reset", request.instance_id, request, ResetDone)
 
     async def trip(self, request: TripRequest) -> Forced:
         """Force the breaker open."""
@@ -216,15 +213,3 @@ class Scripts(ScriptCalls):
         self, name: str, instance_id: str, request: Request, reply: type[Reply]
     ) -> Reply:
         return await self._run(name, self._keyspace.instance(instance_id), request, reply)
-
-    async def _on_record(
-        self, name: str, instance_id: str, request: Request, reply: type[Reply]
-    ) -> Reply:
-        """Do as `_on_instance` with a script that also keeps the record of failures."""
-        partition = self._keyspace.partition_of(instance_id)
-        keys = [
-            *self._keyspace.instance(instance_id),
-            self._keyspace.records(partition),
-            self._keyspace.minutes(partition),
-        ]
-        return await self._run(name, keys, request, reply)
