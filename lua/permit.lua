@@ -26,8 +26,7 @@
 --         sent_ms  when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random   0 to 1, for the jitter
 --         origin   {actor, reason, source, trace_id, span_id}
--- Returns msgpack: the fields of Admission (sekring/model.py), and the
---         transitions that it has made (Made, sekring/store/contract.py)
+-- Returns msgpack array: the fields of PermitReply (sekring/store/replies.py)
 
 -- include: request audit announce policy keys instance machine registry
 
@@ -59,15 +58,20 @@ local function next_free_slot_ms()
   return math.min(deadline or math.huge, credit or math.huge) - now
 end
 
-local function answer(permitted, more)
-  more.instance_id = request.instance_id
-  more.permitted = permitted
-  more.epoch = s.epoch
-  more.state = s.state
-  more.failures = s.failures
-  more.backoff_ms = more.backoff_ms or 0
+local function answer(attempt_id, wait_ms, cause, reason, retry_after_ms)
   save()
-  return reply(more)
+  return cmsgpack.pack({
+    s.epoch, s.state, s.failures, attempt_id, wait_ms, cause, reason,
+    transitions or NO_TRANSITIONS, retry_after_ms,
+  })
+end
+
+local function permit(attempt_id, wait_ms)
+  return answer(attempt_id, wait_ms, '', '', 0)
+end
+
+local function refuse(cause, retry_after_ms, reason)
+  return answer('', 0, cause, reason or '', retry_after_ms)
 end
 
 return function(KEYS, ARGV)
@@ -77,19 +81,18 @@ return function(KEYS, ARGV)
 
   local build_kind, build_retry_ms = refused_build()
   if build_kind and s.state ~= 'disabled' then
-    return answer(false, { cause = build_kind, retry_after_ms = build_retry_ms })
+    return refuse(build_kind, build_retry_ms)
   end
 
   if s.state == 'open' or s.state == 'forced_open' then
-    local reason = s.reason ~= '' and s.reason or nil
-    return answer(false, { cause = s.cause, reason = reason, retry_after_ms = remaining() })
+    return refuse(s.cause, remaining(), s.reason)
   end
 
-  if request.epoch and request.epoch < s.epoch then return answer(false, { cause = 'late' }) end
+  if request.epoch and request.epoch < s.epoch then return refuse('late') end
 
   local attempt_id = string.format('%x-%s', s.epoch, request.token)
   if s.state == 'half_open' and not take_slot(attempt_id) then
-    return answer(false, { cause = 'probing', retry_after_ms = next_free_slot_ms() })
+    return refuse('probing', next_free_slot_ms())
   end
 
   local wait_ms = backoff_ms()
@@ -103,5 +106,5 @@ return function(KEYS, ARGV)
     s.attempt_until_ms = at + policy.probe_ttl_ms
   end
   touch()
-  return answer(true, { attempt_id = attempt_id, retry_after_ms = 0, backoff_ms = wait_ms })
+  return permit(attempt_id, wait_ms)
 end

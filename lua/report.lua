@@ -33,8 +33,7 @@
 --         sent_ms      when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random       0 to 1, for the jitter
 --         origin       {actor, reason, source, trace_id, span_id}
--- Returns msgpack: the fields of Verdict (sekring/model.py), and the
---         transitions that it has made (Made, sekring/store/contract.py)
+-- Returns msgpack array: the fields of ReportReply (sekring/store/replies.py)
 
 -- include: request audit announce policy keys instance machine registry records
 
@@ -62,17 +61,9 @@ local function answer(why, tripped)
   else
     retry_after_ms = backoff_ms()
   end
-  return reply({
-    instance_id = request.instance_id,
-    counted = why == 'counted',
-    why = why,
-    state = s.state,
-    failures = s.failures,
-    threshold = policy.failure_threshold,
-    retry_attempts = retries(s),
-    tripped = tripped or false,
-    retry_after_ms = retry_after_ms,
-    epoch = s.epoch,
+  return cmsgpack.pack({
+    why, s.state, s.failures, policy.failure_threshold, retries(s), tripped or false, s.epoch,
+    transitions or NO_TRANSITIONS, retry_after_ms,
   })
 end
 

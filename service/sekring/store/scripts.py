@@ -45,6 +45,7 @@ from sekring.store.contract import (
     ViewRequest,
     WebhookClaim,
 )
+from sekring.store.replies import PermitReply, ReportReply
 
 __all__ = ["Scripts"]
 
@@ -54,11 +55,13 @@ class Scripts(ScriptCalls):
 
     async def permit(self, request: PermitRequest) -> Admission:
         """Ask for an attempt."""
-        return await self._on_instance("permit", request.instance_id, request, Admission)
+        keys = self._keyspace.instance(request.instance_id)
+        return await self._run_array("permit", keys, request, PermitReply)
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        return await self._on_instance("report", request.instance_id, request, Verdict)
+        keys = self._keyspace.instance(request.instance_id)
+        return await self._run_array("report", keys, request, ReportReply)
 
     async def reset(self, request: ResetRequest) -> ResetDone:
         """Close the breaker and clear its counters."""
