@@ -56,7 +56,7 @@ local at -- when it happened
 local function answer(why, tripped)
   save()
   local retry_after_ms
-  if s.state == 'open' or s.state == 'forced_open' then
+  if refuses(s) then
     retry_after_ms = remaining()
   else
     retry_after_ms = backoff_ms()
@@ -199,12 +199,13 @@ end
 -- One that was added to FAILURES.
 local function count()
   keep_counted(at)
-  if s.state == 'half_open' then
+  local state = s.state
+  if state == 'half_open' then
     open_for_cooldown('reopen', 'probe_failed')
     return answer('counted', true)
   end
   local reporters = enough_reporters()
-  if s.state == 'closed' and reporters and weight() >= policy.failure_threshold then
+  if state == 'closed' and reporters and weight() >= policy.failure_threshold then
     open_for_cooldown('trip', 'failures')
     return answer('counted', true)
   end

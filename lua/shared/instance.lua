@@ -133,7 +133,8 @@ local function begin(KEYS, writes)
   end
   stored.failures, stored.last_failure_ms, stored.attempts = s.failures, s.last_failure_ms, s.attempts
   stored.connection, stored.registered_ms = s.connection, s.registered_ms
-  now = math.max(server_ms(), s.touched_ms)
+  now = server_ms()
+  if now < s.touched_ms then now = s.touched_ms end
   policy = policy_in_force(POLICIES, request.instance_id)
   by_clock = false
   transitions = nil

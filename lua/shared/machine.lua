@@ -261,7 +261,8 @@ local function backoff_ms()
   local backoff = policy.backoff
   local wait = backoff.cap_ms
   if s.last_kind ~= 'unknown' then
-    wait = math.min(wait, backoff.base_ms * backoff.factor ^ math.min(tries - 1, 64))
+    local grown = backoff.base_ms * backoff.factor ^ (tries < 65 and tries - 1 or 64)
+    if grown < wait then wait = grown end
   end
   return math.floor(wait * (1 - backoff.jitter * (request.random or 0)))
 end

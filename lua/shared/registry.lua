@@ -131,7 +131,8 @@ local function plain(of)
 end
 
 local function refuses(of)
-  return of.state == 'open' or of.state == 'forced_open'
+  local state = of.state
+  return state == 'open' or state == 'forced_open'
 end
 
 local function facts()
@@ -189,7 +190,7 @@ local function save()
     update_totals(enlist(), contribution(s))
   elseif adds_alike() then
     add('failures', s.failures - stored.failures)
-    add('retry_attempts', retries(s) - retries(stored))
+    if s.attempts ~= stored.attempts then add('retry_attempts', retries(s) - retries(stored)) end
   else
     update_totals(contribution(stored), contribution(s))
     relist()
