@@ -87,6 +87,28 @@ class Connector:
             return self._class(path=address.host, **self._kwargs)  # type: ignore[call-arg]
         return self._class(host=address.host, port=address.port, **self._kwargs)  # type: ignore[call-arg]
 
+    async def open(self, address: Address) -> asyncio.StreamWriter:
+        """Return an open connection to `address`, for whoever reads it in a way of its own.
+
+        Raises:
+            ConnectionLost: none was open within the timeout.
+        """
+        connection = self.connection(address)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            words = f"{address} did not answer within {round(self.timeout_s * 1000)} ms"
+            raise ConnectionLost(words) from None
+        except (RedisError, OSError) as error:
+            raise _lost(address, error) from error
+        # redis-py knows how to connect, with credentials and TLS; it has no way of handing over
+        # what it has opened.
+        writer, connection._writer = connection._writer, None  # noqa: SLF001
+        connection._reader = None  # noqa: SLF001
+        assert writer is not None  # noqa: S101 - `connect` has made it
+        return writer
+
     @staticmethod
     def _options(url: RedisUrl) -> dict[str, Any]:
         try:
