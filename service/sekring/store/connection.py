@@ -161,7 +161,8 @@ class Dialogue:
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
             await self._connection.send_packed_command(packed, check_health=False)
-        except (RedisError, OSError) as error:
+        # RuntimeError: what uvloop says of a connection that was closed while nobody used it.
+        except (RedisError, OSError, RuntimeError) as error:
             await self.close()
             raise _lost(self.address, error) from error
 

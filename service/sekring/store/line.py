@@ -125,7 +125,8 @@ class Line(asyncio.Protocol):
         self._turns.append(_Turn(len(self._asked) - before, until_s))
         if self._timer is None:
             self._timer = self._loop.call_at(until_s, self._expire, context=self._context)
-        self._writer.write(b"".join(packed))
+        if not self._transport.is_closing():  # else `connection_lost` is about to come
+            self._writer.write(b"".join(packed))
 
     def close(self) -> None:
         """Close the connection; `broke` is not told."""
