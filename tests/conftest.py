@@ -1,10 +1,13 @@
 """Fixtures that every test may use."""
 
+import functools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
+from httpx._transports import default as _transport
 
 from sekring.store.keys import KEY_KINDS, Keyspace
 from sekring.store.reads import Reads
@@ -14,6 +17,10 @@ from tests.clusters import Cluster
 from tests.postgres import PostgresServer, postgres_folder
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
+
+#: httpx reads the machine's certificates for every client, `httpx.get` one for every call: once in
+#: a process is enough.
+_transport.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -51,13 +51,17 @@ def free_port() -> int:
 
 
 def wait_until(condition: object, what: str, seconds: float = 20) -> None:
-    """Poll `condition` (a callable) until it is true; fail with `what` after a generous time."""
-    deadline = time.monotonic() + seconds
+    """Poll `condition` (a callable) until it is true; fail with `what` after a generous time.
+
+    What takes long is looked at less often: whoever looks takes the time from what it waits for.
+    """
+    started = time.monotonic()
     while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > seconds:
             message = f"waited {seconds} s for {what}"
             raise AssertionError(message)
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, waited_s / 20), 0.1))
 
 
 def redis_binary() -> str:
