@@ -1,12 +1,14 @@
 """Fixtures that every test may use."""
 
 import functools
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+import structlog
 from httpx._transports import default as _transport
 
 from sekring.store.keys import KEY_KINDS, Keyspace
@@ -21,6 +23,15 @@ from tests.servers import RedisServer
 #: httpx reads the machine's certificates for every client, `httpx.get` one for every call: once in
 #: a process is enough.
 _transport.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+
+#: structlog's own tracebacks show all variables; each takes half a second, which the event loop of
+#: a test does not have.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +58,11 @@ _LONG = (
     "test_system.py",
     "test_gateway_devices.py",
 )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: four thousand tests and all that they import."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
