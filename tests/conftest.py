@@ -44,19 +44,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-#: Files that take a minute or more, the longest first.
+#: Files that take long, the longest first.
 _LONG = (
-    "test_real_input.py",
-    "test_storm.py",
-    "test_gateways.py",
     "test_differential.py",
+    "test_node_client.py",
     "test_restart.py",
+    "test_gateways.py",
+    "test_real_input.py",
+    "test_gateway.py",
     "test_failover.py",
     "test_split.py",
-    "test_gateway.py",
-    "test_scale.py",
+    "test_client_guard.py",
+    "test_neonize_real.py",
+    "test_events.py",
+    "test_watch.py",
+    "test_console_looks.py",
+    "test_client_away.py",
+    "test_access.py",
+    "test_loadtest.py",
     "test_system.py",
-    "test_gateway_devices.py",
+    "test_topologies.py",
 )
 
 
