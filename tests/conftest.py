@@ -1,10 +1,15 @@
 """Fixtures that every test may use."""
 
+import functools
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
+import structlog
+from httpx._transports import default as _transport
 
 from sekring.store.keys import KEY_KINDS, Keyspace
 from sekring.store.reads import Reads
@@ -14,6 +19,19 @@ from tests.clusters import Cluster
 from tests.postgres import PostgresServer, postgres_folder
 from tests.sentinels import Sentinels
 from tests.servers import RedisServer
+
+#: httpx reads the machine's certificates for every client, `httpx.get` one for every call: once in
+#: a process is enough.
+_transport.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+
+#: structlog's own tracebacks show all variables; each takes half a second, which the event loop of
+#: a test does not have.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,20 +44,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-#: Files that take a minute or more, the longest first.
+#: Files that take long, the longest first.
 _LONG = (
-    "test_real_input.py",
-    "test_storm.py",
-    "test_gateways.py",
     "test_differential.py",
+    "test_node_client.py",
     "test_restart.py",
+    "test_gateways.py",
+    "test_real_input.py",
+    "test_gateway.py",
     "test_failover.py",
     "test_split.py",
-    "test_gateway.py",
-    "test_scale.py",
+    "test_client_guard.py",
+    "test_neonize_real.py",
+    "test_events.py",
+    "test_watch.py",
+    "test_console_looks.py",
+    "test_client_away.py",
+    "test_access.py",
+    "test_loadtest.py",
     "test_system.py",
-    "test_gateway_devices.py",
+    "test_topologies.py",
 )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: four thousand tests and all that they import."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

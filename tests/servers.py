@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -39,25 +40,41 @@ _ACL = Path(__file__).parent.parent / "deploy" / "redis"
 PASSWORD = "a-password"
 SERVICE_LOGIN = f"sekring:{PASSWORD}@"
 
+#: Below those that systems give to connections; a cluster's bus does not get in the way either.
+_PORTS = (12_000, 31_000)
+
+#: Hypothesis makes the chance of everybody else the same in all processes.
+_chance = random.SystemRandom()
+
 #: How a server can be away.
 Away = Literal["killed", "stopped"]
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that nobody listens on now, and that no connection gets by chance.
+
+    A port that the system picks is soon picked again, by somebody's connection for example: then
+    whatever was to listen on it cannot.
+    """
+    while True:
+        port = _chance.randint(*_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: object, what: str, seconds: float = 20) -> None:
-    """Poll `condition` (a callable) until it is true; fail with `what` after a generous time."""
-    deadline = time.monotonic() + seconds
+    """Poll `condition` (a callable) until it is true; fail with `what` after a generous time.
+
+    What takes long is looked at less often: whoever looks takes the time from what it waits for.
+    """
+    started = time.monotonic()
     while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > seconds:
             message = f"waited {seconds} s for {what}"
             raise AssertionError(message)
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, waited_s / 20), 0.1))
 
 
 def redis_binary() -> str:

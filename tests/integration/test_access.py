@@ -13,7 +13,7 @@ import pytest
 
 from sekring.tokens import NewToken, Role, TokenEntry
 from tests.servers import RedisServer, free_port
-from tests.serving import ServiceProcess
+from tests.serving import PATIENT, ServiceProcess
 
 #: The least role for each operation of the OpenAPI document; `None` is open to everybody.
 NEEDED = {
@@ -118,7 +118,9 @@ def guarded(
     """A service with one token of each role, which logs all that it ever logs."""
     entries = [token.entry for token in TOKENS.values()]
     file = token_file(tmp_path_factory.mktemp("tokens"), *entries)
-    with ServiceProcess(redis.url, tokens_file=file, log_level="debug", qr_wait_ms=200) as service:
+    with ServiceProcess(
+        redis.url, tokens_file=file, log_level="debug", qr_wait_ms=200, **PATIENT
+    ) as service:
         yield service
 
 

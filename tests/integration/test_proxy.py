@@ -40,12 +40,12 @@ def client(proxy: Proxy) -> Iterator[redis.Redis]:
         yield client
 
 
-def one_connection(proxy: Proxy) -> redis.Redis:
+def one_connection(proxy: Proxy, patience_s: float = PATIENCE_S) -> redis.Redis:
     return redis.Redis(
         port=proxy.port,
         single_connection_client=True,
-        socket_timeout=PATIENCE_S,
-        socket_connect_timeout=PATIENCE_S,
+        socket_timeout=patience_s,
+        socket_connect_timeout=patience_s,
         retry=Retry(NoBackoff(), 0),
     )
 
@@ -67,7 +67,7 @@ def test_it_passes_everything_in_its_order(client: redis.Redis) -> None:
 
 def test_it_carries_many_connections(proxy: Proxy, direct: redis.Redis) -> None:
     def count() -> None:
-        with one_connection(proxy) as client:
+        with one_connection(proxy, patience_s=30) as client:
             for _ in range(20):
                 client.incr("count")
 

@@ -8,6 +8,7 @@ import msgspec
 
 from sekring.gateway import workers
 from sekring.policy import BackoffPatch, PolicyPatch
+from sekring.trust import trust
 from sekring.wire import SessionBody
 
 __all__ = ["HINTS", "POLICY", "SCENARIO", "prepare"]
@@ -39,7 +40,9 @@ Nothing of it is kept."""
 
 async def prepare(url: str) -> None:
     """Set the policy and wish for the sessions."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(
+        base_url=url, trust_env=False, verify=trust(url), timeout=30
+    ) as http:
         answer = await http.put("/v1/policy", content=msgspec.json.encode(POLICY))
         answer.raise_for_status()
         for number in range(1, _SESSIONS + 1):

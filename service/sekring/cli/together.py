@@ -13,6 +13,7 @@ import structlog
 
 from sekring.cli.exits import Exit
 from sekring.store import launcher
+from sekring.trust import trust
 
 __all__ = ["Together"]
 
@@ -104,7 +105,9 @@ class Together:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _ready(self) -> None:
-        async with httpx.AsyncClient(base_url=self._url, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            base_url=self._url, trust_env=False, verify=trust(self._url)
+        ) as http:
             while True:
                 with contextlib.suppress(httpx.HTTPError):
                     if (await http.get("/ready")).is_success:

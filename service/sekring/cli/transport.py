@@ -13,6 +13,7 @@ from sekring import __version__
 from sekring.cli.address import Address
 from sekring.cli.diagnosis import media_type_of, what_answered, what_failed
 from sekring.cli.failures import ServiceRefused, Unreachable
+from sekring.trust import trust
 
 __all__ = ["CONNECT_S", "Answer", "Transport", "headers_of", "read", "refusal"]
 
@@ -50,7 +51,7 @@ class Transport:
         """Prepare it, nothing is sent yet; `answer_s` goes before each request's own deadline."""
         self.url = address.url
         self._answer_s = answer_s
-        self._client = httpx.Client(headers=headers_of(address))
+        self._client = httpx.Client(headers=headers_of(address), verify=trust(address.url))
 
     def __enter__(self) -> Self:
         """Use it."""

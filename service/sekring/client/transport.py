@@ -22,6 +22,7 @@ from sekring.errors import (
     SekringError,
     ServiceUnavailable,
 )
+from sekring.trust import trust
 from sekring.wire import Problem
 
 __all__ = ["Route", "Transport"]
@@ -73,6 +74,7 @@ class Transport:
         self._tracing = tracing
         self._http = httpx.AsyncClient(
             headers=headers,
+            verify=trust(url),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # For each part of a request; the deadline below is for the whole.
             timeout=_PART_S,

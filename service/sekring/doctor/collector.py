@@ -17,6 +17,7 @@ from sekring import __version__
 from sekring.doctor.finding import Finding, failure, ok, unchecked, warning
 from sekring.errors import SettingsError
 from sekring.telemetry.environment import Otel, Signal
+from sekring.trust import trust
 
 __all__ = ["examine_collector"]
 
@@ -97,7 +98,7 @@ async def _reach(environ: Mapping[str, str], endpoint: str, protocol: str) -> Fi
 
 
 async def _post(environ: Mapping[str, str], url: str, shown: str) -> Finding:
-    verify = _tls(environ) if url.startswith("https") else True
+    verify = _tls(environ) if url.startswith("https") else trust(url)
     headers = {"Content-Type": "application/x-protobuf", **_headers(environ)}
     async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S) as client:
         answer = await client.post(url, content=b"", headers=headers)

@@ -8,6 +8,7 @@ import msgspec
 from sekring.binding import is_loopback
 from sekring.doctor.finding import Finding, failure, ok, unchecked, warning
 from sekring.settings import Settings
+from sekring.trust import trust
 
 __all__ = ["examine_replica"]
 
@@ -23,7 +24,7 @@ async def examine_replica(environ: Mapping[str, str], settings: Settings | None)
         return [unchecked(_SUBJECT, "where it listens is not known")]
     url = named.rstrip("/") if named else _own(settings or Settings())
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, verify=trust(url)) as client:
             answer = await client.get(f"{url}/ready")
     except httpx.ConnectError:
         if named is None:

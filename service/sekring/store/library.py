@@ -5,6 +5,7 @@ a call makes no closures and decodes no policy again. All names carry a digest o
 of two versions call each their own, and a library that is there is the right one.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ class Library(Struct, frozen=True):
     scripts: dict[str, Script]
 
     @classmethod
+    @functools.cache
     def build(cls) -> "Library":
         """Put the library together."""
         texts = {name: assemble(name) for name in script_names()}

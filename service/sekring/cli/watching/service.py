@@ -17,6 +17,7 @@ from sekring.cli.transport import CONNECT_S, headers_of, read, refusal
 from sekring.client.sse import ServerSent, read_events
 from sekring.guide import Health, HealthData
 from sekring.model import Snapshot, State
+from sekring.trust import trust
 from sekring.wire import (
     CallerAnswer,
     ForceAnswer,
@@ -49,7 +50,7 @@ class Service:
         """Prepare it, nothing is sent yet; `answer_s` goes before each request's own deadline."""
         self.url = address.url
         self._answer_s = answer_s
-        self._client = httpx.AsyncClient(headers=headers_of(address))
+        self._client = httpx.AsyncClient(headers=headers_of(address), verify=trust(address.url))
 
     async def __aenter__(self) -> Self:
         """Use it."""
