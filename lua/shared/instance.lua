@@ -45,7 +45,8 @@ local FRESH_BREAKER = {
 }
 
 -- As Redis keeps them: numbers of 6 bytes, which hold any time in ms, then texts behind their lengths; the
--- breaker is the last text of the other part, empty while it is fresh.
+-- breaker is the last text of the other part, empty while it is fresh. Nothing in a record says what it holds: with
+-- another order it must have another key.
 local USE = '<' .. string.rep('i6', 9) .. 'B' .. string.rep('I2c0', 5)
 local BREAKER = '<' .. string.rep('i6', 8) .. string.rep('I2c0', 5)
 

@@ -1,5 +1,5 @@
 -- The keys of an instance and of its partition. A call is given two: the instance's record, and PARTITION, with
--- which the names of all others begin. A key that is given costs more than most commands on it, and a call touches
+-- which the names of all others begin. A key that is given costs as much as a small command, and a call touches
 -- few. PARTITION itself is never a key: while a cluster moves a slot, it runs no call that is given a key that is
 -- there and one that is not, and so none until all keys of the slot are on one node.
 local INSTANCE, PARTITION, FAILURES

@@ -1,7 +1,7 @@
 """The breaker's own words as types: states, requests to it and what it answers.
 
 The request and answer Structs are the contract with the Lua scripts: a script reads the
-request's fields by these names and answers with a map of these names (`sekring.store.contract`).
+request's fields by these names and answers with these (`sekring.store.contract`).
 All times are milliseconds; points in time are milliseconds since 1970 by Redis' clock.
 """
 
