@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import struct
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 
 import msgspec
 from msgspec import Struct, structs
 
 from sekring.model import Origin
 from sekring.outcomes import report_request
+from sekring.requests import ReportRequest
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
 from sekring.store.scripts import Scripts
@@ -35,8 +34,7 @@ async def report(server: RedisServer) -> Call:
     """Return the call for a failure: the first of an instance, each time of another.
 
     The service's own code sends it, and it is overheard. redis-benchmark fills in nothing behind a
-    NUL byte, so the two numbers in it become others, of equal length; the time of sending is one
-    that delays nothing.
+    NUL byte, but the ids come before the first one. The time of sending is one that delays nothing.
     """
     body = OutcomeBody(
         outcome="failure",
@@ -53,9 +51,9 @@ async def report(server: RedisServer) -> Call:
     said = [words for words in commands_in(bytes(heard)) if _PLACE.encode() in words[-1]]
     # The last time: the first may have been before Redis knew the script.
     *words, last = said[-1]
-    fields = msgspec.msgpack.decode(last)
-    fields |= {"random": _without_nul(0.4), "sent_ms": _without_nul(2e12)}
-    return Call(words, msgspec.msgpack.encode(fields))
+    sent = msgspec.msgpack.decode(last, type=ReportRequest)
+    sent = structs.replace(sent, random=0.4, sent_ms=2_000_000_000_000)
+    return Call(words, msgspec.msgpack.encode(sent))
 
 
 def commands_in(sent: bytes) -> Iterator[list[bytes]]:
@@ -108,12 +106,3 @@ async def _pass(
         target.write(data)
         await target.drain()
     target.close()
-
-
-def _without_nul(near: float) -> float:
-    """Return a number a little above `near` whose eight bytes have no NUL."""
-    return next(
-        value
-        for value in (near * (1 + step / 1e6 / 3) for step in count(1))
-        if 0 not in struct.pack(">d", value)
-    )

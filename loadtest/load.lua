@@ -45,8 +45,14 @@ local kinds = {
   noop = function()
     return post('/noop', ASKING)
   end,
+  noop_bare = function()
+    return post('/noop', '')
+  end,
   permit_open = function(n)
     return post(string.format('/v1/instances/62810%09d/attempts', n % OPEN), ASKING)
+  end,
+  permit_open_bare = function(n)
+    return post(string.format('/v1/instances/62810%09d/attempts', n % OPEN), '')
   end,
   -- Each another instance: one that was permitted has an attempt under way and is no longer plainly closed.
   permit_closed = function(n)

@@ -2,21 +2,23 @@
 -- report: how an attempt, or a live connection, ended. Counts, trips, closes, re-opens.
 --
 -- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
---       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
---       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
---       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
---       6 REPORTERS  zset    gateways by their latest failure (ms); a window
---       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
---       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
---       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
---      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
---      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
---      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
---      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
---      14 RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
---      15 MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
--- ARGV  1 request, msgpack:
+--       2 PARTITION  none    what the names of the partition's keys begin with, those below; never a key itself
+--         FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
+--         SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--         PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--         PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--         REPORTERS  zset    gateways by their latest failure (ms); a window
+--         HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--         POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--         TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--         INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--         DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--         EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--         VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+--         RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
+--         MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
+-- ARGV  1 request, msgpack array:
+--         now_ms       tests only
 --         instance_id
 --         id           the report's id: a repeated report counts once
 --         outcome      failure, success or disconnected
@@ -31,11 +33,16 @@
 --         sent_ms      when it was sent, at the latest, by Redis' clock as its sender knows it
 --         random       0 to 1, for the jitter
 --         origin       {actor, reason, source, trace_id, span_id}
---         now_ms       tests only
--- Returns msgpack: the fields of Verdict (sekring/model.py), and the
---         transitions that it has made (Made, sekring/store/contract.py)
+-- Returns msgpack array: the fields of ReportReply (sekring/store/replies.py)
 
--- include: request audit announce policy instance machine registry records
+-- include: request audit announce policy keys instance machine registry records
+
+local function unpack_request(ARGV)
+  origin_at, request.now_ms, request.instance_id, request.id, request.outcome, request.effect, request.kind,
+    request.detail, request.attempt_id, request.epoch, request.age_ms, request.ban_ms, request.gateway,
+    request.sent_ms, request.random
+    = receive_values(ARGV, 15)
+end
 
 -- A grown cooldown, and a ban's end, are moved by chance so that many do not return at once.
 local COOLDOWN_JITTER = 0.1
@@ -54,17 +61,9 @@ local function answer(why, tripped)
   else
     retry_after_ms = backoff_ms()
   end
-  return reply({
-    instance_id = request.instance_id,
-    counted = why == 'counted',
-    why = why,
-    state = s.state,
-    failures = s.failures,
-    threshold = policy.failure_threshold,
-    retry_attempts = retries(s),
-    tripped = tripped or false,
-    retry_after_ms = retry_after_ms,
-    epoch = s.epoch,
+  return cmsgpack.pack({
+    why, s.state, s.failures, policy.failure_threshold, retries(s), tripped or false, s.epoch,
+    transitions or NO_TRANSITIONS, retry_after_ms,
   })
 end
 
@@ -74,9 +73,19 @@ local function is_late()
   return at < now and at < s.epoch
 end
 
-local function is_duplicate()
+local function is_seen()
+  return s.seen_until_ms > now and redis.call('ZSCORE', SEEN, request.id)
+end
+
+local function is_in_window()
   return s.failures > 0 and redis.call('ZSCORE', FAILURES, request.id)
-    or s.seen_until_ms > now and redis.call('ZSCORE', SEEN, request.id)
+end
+
+-- Why a failure of a kind that counts is not counted; nil if it is.
+local function why_uncounted()
+  if refuses(s) then return 'open' end
+  if policy.weights[request.kind] == 0 then return 'ignored' end
+  if at <= now - policy.window_ms then return 'stale' end
 end
 
 -- Whether it is about the present connection. What happened before that began is not; but whoever names
@@ -142,18 +151,19 @@ local function enough_reporters()
   return redis.call('ZCARD', REPORTERS) >= policy.min_reporters
 end
 
--- The set never needs more members than the threshold: the newest decide.
+-- False if it was counted before. The set never needs more members than the threshold: the newest decide.
 local function add_failure()
-  redis.call('ZADD', FAILURES, score_of(at, request.kind), request.id)
-  if s.failures == 0 then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
+  if redis.call('ZADD', FAILURES, 'NX', score_of(at, request.kind), request.id) == 0 then return false end
+  if s.failures == 0 and not wants_refresh() then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
+  if s.failures == 0 or at < s.oldest_ms then s.oldest_ms = at end
   s.failures = s.failures + 1
-  s.oldest_ms = s.failures == 1 and at or math.min(s.oldest_ms, at)
   if s.failures > policy.failure_threshold then
     local surplus = s.failures - policy.failure_threshold
     redis.call('ZREMRANGEBYRANK', FAILURES, 0, surplus - 1)
     s.failures = policy.failure_threshold
     s.oldest_ms = oldest_failure()
   end
+  return true
 end
 
 local function cooldown_ms()
@@ -174,18 +184,21 @@ local function open_for_cooldown(action, cause)
   if until_ms <= now then settle() end
 end
 
+-- What is not counted, though it is of a kind that does.
+local function pass_over(why)
+  if why == 'open' then
+    s.suppressed = s.suppressed + 1
+    keep_suppressed(at)
+  else
+    if why == 'ignored' then release_slot() end
+    keep_uncounted(at, why)
+  end
+  return answer(why)
+end
+
+-- One that was added to FAILURES.
 local function count()
-  if policy.weights[request.kind] == 0 then
-    release_slot()
-    keep_uncounted(at, 'ignored')
-    return answer('ignored')
-  end
-  if at <= now - policy.window_ms then
-    keep_uncounted(at, 'stale')
-    return answer('stale')
-  end
   keep_counted(at)
-  add_failure()
   if s.state == 'half_open' then
     open_for_cooldown('reopen', 'probe_failed')
     return answer('counted', true)
@@ -230,42 +243,44 @@ local function conflict()
   return answer('conflict', hold('conflict', until_ms))
 end
 
-local function fail()
+local function fail(counts)
   if at >= s.last_failure_ms then
     s.last_kind = request.kind
     s.last_detail = request.detail or ''
     s.last_failure_ms = at
   end
+  if counts then return count() end
+  if request.effect == 'count' then return pass_over(why_uncounted()) end
   if request.effect == 'terminal' then return terminal() end
   if request.effect == 'ban' then return ban() end
   if request.effect == 'conflict' then return conflict() end
-  if request.effect == 'count' then
-    if s.state == 'open' or s.state == 'forced_open' then
-      s.suppressed = s.suppressed + 1
-      keep_suppressed(at)
-      return answer('open')
-    end
-    return count()
-  end
   release_slot()
   return answer(request.effect == 'build' and 'build' or 'ignored')
 end
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
-  find_records(KEYS)
+  unpack_request(ARGV)
+  begin(KEYS, true)
   random = request.random or 0
   at = happened_at(now)
   settle()
-  if is_duplicate() then return answer('duplicate') end
-  if is_late() then return answer('late') end
+  local late = is_late()
+  local counts = not late and request.outcome == 'failure' and request.effect == 'count' and not why_uncounted()
+  local duplicate
+  if counts then
+    duplicate = is_seen() or not add_failure()
+  else
+    duplicate = is_seen() or is_in_window()
+  end
+  if duplicate then return answer('duplicate') end
+  if late then return answer('late') end
   touch()
   if request.outcome == 'success' then
     succeed()
     return answer('success')
   end
   if is_present() then end_connection() end
-  if request.outcome == 'failure' then return fail() end
+  if request.outcome == 'failure' then return fail(counts) end
   release_slot()
   return answer('disconnected')
 end

@@ -2,20 +2,21 @@
 -- reset: an operator, or a request for a QR code, closes the breaker at once and clears its counters.
 --
 -- KEYS  1 INSTANCE   string  the record; 4 days after its last use (a year more where it is held)
---       2 FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
---       3 SEEN       zset    report ids that stay duplicates; a window after a trip or reset
---       4 PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
---       5 PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
---       6 REPORTERS  zset    gateways by their latest failure (ms); a window
---       7 HISTORY    stream  the instance's last 100 transitions; 7 days after the last
---       8 POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
---       9 TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
---      10 INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
---      11 DUE        zset    instances by when time alone changes them (ms); as TOTALS
---      12 EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
---      13 VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
---      14 RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
---      15 MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
+--       2 PARTITION  none    what the names of the partition's keys begin with, those below; never a key itself
+--         FAILURES   zset    counted report ids by time (ms / 16); as INSTANCE
+--         SEEN       zset    report ids that stay duplicates; a window after a trip or reset
+--         PROBES     zset    attempts in flight by deadline (ms); as the latest deadline
+--         PROVING    zset    connected probes by the time of their credit (ms); as INSTANCE
+--         REPORTERS  zset    gateways by their latest failure (ms); a window
+--         HISTORY    stream  the instance's last 100 transitions; 7 days after the last
+--         POLICIES   hash    policies as set, field * for the fleet; never: it is configuration
+--         TOTALS     hash    sums over the partition's instances; 2 days after the last use of any
+--         INDEX      zset    all:ID and STATE:ID, in the order of ids; as TOTALS
+--         DUE        zset    instances by when time alone changes them (ms); as TOTALS
+--         EVENTS     stream  the partition's last 5,000 transitions; 7 days after the last
+--         VIEW       hash    instances that are not plainly closed, as replicas see them; as TOTALS
+--         RECORDS    list    the partition's failures of the last hour, the latest 4,000; 2 hours
+--         MINUTES    hash    failures counted in the last hour, by minute since 1970; 2 hours
 -- ARGV  1 request, msgpack:
 --         instance_id
 --         only_state  reset only if the breaker is in this state
@@ -26,11 +27,11 @@
 -- Returns msgpack: the fields of ResetDone (sekring/requests.py), and the
 --         transitions that it has made (Made, sekring/store/contract.py)
 
--- include: request audit announce policy instance machine registry records
+-- include: request audit announce policy keys instance machine registry records
 
 return function(KEYS, ARGV)
-  begin(KEYS, ARGV, true)
-  find_records(KEYS)
+  receive(ARGV)
+  begin(KEYS, true)
   settle()
   local was = s.state
   local known = s.registered_ms > 0

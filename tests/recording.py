@@ -150,7 +150,7 @@ def counted_ids(
     client: "redis.Redis | RedisCluster", instance_id: str, keyspace: Keyspace | None = None
 ) -> set[str]:
     """Return the ids of the reports that are in the instance's window; a set holds each once."""
-    failures_key = (keyspace or Keyspace()).instance(instance_id)[1]
+    failures_key = (keyspace or Keyspace()).failures(instance_id)
     members: list[bytes] = client.zrange(failures_key, 0, -1)  # type: ignore[assignment]
     return {member.decode() for member in members}
 

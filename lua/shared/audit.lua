@@ -29,6 +29,7 @@ end
 
 -- The transitions that this call has made, for the reply; none, as nearly always, is no table.
 local transitions
+local NO_TRANSITIONS = {}
 
 local function note(transition)
   transitions = transitions or {}

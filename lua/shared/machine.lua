@@ -28,6 +28,8 @@ local function time_of(score)
   return math.floor(score / SIXTEENTHS)
 end
 
+local NEVER = math.huge
+
 -- The highest epoch in the partition.
 local function partition_epoch()
   return tonumber(redis.call('HGET', TOTALS, 'epoch')) or 0
@@ -192,7 +194,7 @@ end
 local function all_proven_ms()
   if policy.probes == 0 then return now end
   local last = redis.call('ZRANGE', PROVING, policy.probes - 1, policy.probes - 1, 'WITHSCORES')
-  return tonumber(last[2]) or math.huge
+  return tonumber(last[2]) or NEVER
 end
 
 local function end_probing(at)
@@ -202,21 +204,22 @@ end
 -- Nothing is left of an instance that was silent for a day.
 local function fade()
   write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS)
-  for field, value in pairs(FRESH) do s[field] = value end
+  forget_record()
 end
 
 -- What time alone does next, and when.
 local function next_change()
-  local at, change = math.huge, nil
-  if s.connection == 'connecting' then
+  local state, touched_ms, until_ms, connection = s.state, s.touched_ms, s.until_ms, s.connection
+  local at, change = NEVER, nil
+  if connection == 'connecting' then
     at, change = s.attempt_until_ms, end_connection
-  elseif s.connection == 'connected' and s.proven == 0 then
+  elseif connection == 'connected' and s.proven == 0 then
     at, change = s.connection_ms + policy.stable_after_ms, credit_connection
   end
-  if s.until_ms > 0 and s.until_ms < at then at, change = s.until_ms, end_state end
-  if s.state == 'half_open' and all_proven_ms() < at then at, change = all_proven_ms(), end_probing end
-  if (s.state == 'closed' or s.state == 'half_open') and s.touched_ms > 0 and s.touched_ms + SILENCE_MS < at then
-    at, change = s.touched_ms + SILENCE_MS, fade
+  if until_ms > 0 and until_ms < at then at, change = until_ms, end_state end
+  if state == 'half_open' and all_proven_ms() < at then at, change = all_proven_ms(), end_probing end
+  if (state == 'closed' or state == 'half_open') and touched_ms > 0 and touched_ms + SILENCE_MS < at then
+    at, change = touched_ms + SILENCE_MS, fade
   end
   return at, change
 end
@@ -227,7 +230,6 @@ local function settle()
   local at, change = next_change()
   by_clock = true
   while at <= now do
-    origin = CLOCK
     at = math.max(at, s.touched_ms)
     trim(at)
     change(at)
@@ -235,7 +237,6 @@ local function settle()
   end
   trim(now)
   if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
-  origin = request.origin or NOBODY
   by_clock = false
 end
 
@@ -255,7 +256,7 @@ end
 
 -- The recommended wait before the next attempt, in ms. A failure of unknown kind waits the longest.
 local function backoff_ms()
-  local tries = math.max(s.attempts, s.failures)
+  local tries = s.attempts > s.failures and s.attempts or s.failures
   if tries == 0 then return 0 end
   local backoff = policy.backoff
   local wait = backoff.cap_ms

@@ -35,20 +35,21 @@ local function default_policy()
   return policy
 end
 
--- Policies by the texts that they were made of: each is put together once, and changed by nobody.
+-- Policies by the texts that they were made of, the fleet's and the instance's (false where there is none): each
+-- is put together once, and changed by nobody.
 local POLICIES_MAX = 256
 local known_policies, policies_known = {}, 0
 
 local function policy_in_force(policies, instance_id)
   local texts = redis.call('HMGET', policies, '*', instance_id)
   local fleet, own = texts[1], texts[2]
-  local key = (fleet or '') .. '\n' .. (own or '')
-  local policy = known_policies[key]
-  if not policy then
-    policy = overlay(overlay(default_policy(), fleet), own)
-    if policies_known == POLICIES_MAX then known_policies, policies_known = {}, 0 end
-    known_policies[key] = policy
-    policies_known = policies_known + 1
-  end
+  local of_fleet = known_policies[fleet]
+  local known = of_fleet and of_fleet[own]
+  if known then return known end
+  local policy = overlay(overlay(default_policy(), fleet), own)
+  if policies_known == POLICIES_MAX then known_policies, policies_known = {}, 0 end
+  known_policies[fleet] = known_policies[fleet] or {}
+  known_policies[fleet][own] = policy
+  policies_known = policies_known + 1
   return policy
 end

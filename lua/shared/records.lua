@@ -4,8 +4,6 @@
 -- A record is `at_ms instance_id kind gateway why id`, the last ones empty where there is nothing to say: a
 -- list of lines costs a report half of what a stream does. In the order in which they came.
 
-local RECORDS, MINUTES
-
 local MINUTE_MS = 60000
 -- A record takes about 50 bytes, one that was not counted about 75.
 local RECORDS_MAX = 4000
@@ -15,12 +13,9 @@ local WHILE_OPEN_MAX = 64
 -- Set with the first failure counted in a minute, which may itself be an hour old.
 local RECORDS_TTL_MS = 2 * HOUR_MS
 
-local function find_records(KEYS)
-  RECORDS, MINUTES = KEYS[14], KEYS[15]
-end
-
 local function append(at, rest)
-  local length = redis.call('RPUSH', RECORDS, at .. ' ' .. request.instance_id .. ' ' .. rest)
+  -- `%d`: Lua by itself writes every number as a fraction, and takes three times as long.
+  local length = redis.call('RPUSH', RECORDS, string.format('%d', at) .. ' ' .. request.instance_id .. rest)
   if length >= RECORDS_MAX + RECORDS_STEP then redis.call('LTRIM', RECORDS, -RECORDS_MAX, -1) end
 end
 
@@ -39,7 +34,7 @@ end
 local function keep_counted(at)
   if at <= now - HOUR_MS then return end
   local why = s.state == 'disabled' and ' disabled' or ''
-  append(at, request.kind .. ' ' .. (request.gateway or '') .. why)
+  append(at, ' ' .. request.kind .. ' ' .. (request.gateway or '') .. why)
   if redis.call('HINCRBY', MINUTES, math.floor(at / MINUTE_MS), 1) == 1 then tidy() end
 end
 
@@ -47,7 +42,7 @@ end
 -- id goes with it: a repeated one is known by that.
 local function keep_uncounted(at, why)
   if at <= now - HOUR_MS then return end
-  append(at, request.kind .. ' ' .. (request.gateway or '') .. ' ' .. why .. ' ' .. request.id)
+  append(at, ' ' .. request.kind .. ' ' .. (request.gateway or '') .. ' ' .. why .. ' ' .. request.id)
   redis.call('PEXPIRE', RECORDS, RECORDS_TTL_MS)
 end
 
@@ -59,6 +54,6 @@ end
 -- By no policy do the failures until then count any longer. Only where there may be some on record: a reset of
 -- the whole fleet would drive all failures out of it.
 local function keep_cleared(at)
-  append(at, '  cleared')
+  append(at, '   cleared')
   redis.call('PEXPIRE', RECORDS, RECORDS_TTL_MS)
 end

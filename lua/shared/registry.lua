@@ -1,14 +1,13 @@
 -- Saving an instance: its record, and what its partition's totals, index and due times say of it.
 
 local function retries(of)
-  return math.max(0, of.attempts - 1)
+  return of.attempts > 0 and of.attempts - 1 or 0
 end
 
 -- Causes of an open breaker that mean: it kept failing.
 local FAILED = { failures = true, probe_failed = true }
 
 local HELD_STATES = { 'open', 'half_open', 'forced_open', 'disabled' }
-local SUMS = { 'failures', 'retry_attempts', 'known', 'failing', 'connecting', 'connected', unpack(HELD_STATES) }
 
 -- What an instance adds to its partition's totals.
 local function contribution(of)
@@ -29,16 +28,16 @@ local function add(field, delta)
 end
 
 local function update_totals(before, after)
-  for i = 1, #SUMS do
-    local field = SUMS[i]
-    add(field, (after[field] or 0) - (before[field] or 0))
+  for field, value in pairs(after) do add(field, value - (before[field] or 0)) end
+  for field, value in pairs(before) do
+    if not after[field] then add(field, -value) end
   end
 end
 
--- Most calls change no more of what it adds than how many failures there are.
+-- Most calls change no more of what it adds than how many failures and attempts there are.
 local function adds_alike()
-  return s.state == stored.state and s.cause == stored.cause and s.connection == stored.connection
-    and s.attempts == stored.attempts and (s.failures == 0) == (stored.failures == 0)
+  return s.connection == stored.connection and (s.failures == 0) == (stored.failures == 0)
+    and (packed_breaker or s.state == stored.state and s.cause == stored.cause)
 end
 
 local function label(state)
@@ -49,31 +48,38 @@ local function list(state)
   if state ~= 'closed' then redis.call('ZADD', INDEX, 0, label(state)) end
 end
 
--- Takes the instance out of the index; returns what the totals hold for it. If its record was lost,
--- to an eviction for example, that is as much as the index tells.
+local function held_labels()
+  local labels = {}
+  for i, state in ipairs(HELD_STATES) do labels[i] = label(state) end
+  return unpack(labels)
+end
+
+-- What the totals hold for an instance that is in the index. If its record was lost, to an eviction for example,
+-- that is as much as the index tells.
+local function accounted()
+  if stored.registered_ms > 0 then return contribution(stored) end
+  local adds = { known = 1 }
+  local found = redis.call('ZMSCORE', INDEX, held_labels())
+  for i, state in ipairs(HELD_STATES) do adds[state] = found[i] and 1 or nil end
+  return adds
+end
+
+-- Takes the instance out of the index; returns what the totals hold for it.
 local function unlist()
-  if stored.registered_ms > 0 then
-    local known = redis.call('ZREM', INDEX, label('all'))
-    redis.call('ZREM', INDEX, label(stored.state))
-    return known == 1 and contribution(stored) or {} -- or the partition's keys were lost
-  end
-  local labels = { label('all') }
-  for i, state in ipairs(HELD_STATES) do labels[i + 1] = label(state) end
-  local found = redis.call('ZMSCORE', INDEX, unpack(labels))
-  local adds = { known = found[1] and redis.call('ZREM', INDEX, labels[1]) }
-  for i, state in ipairs(HELD_STATES) do
-    adds[state] = found[i + 1] and redis.call('ZREM', INDEX, labels[i + 1])
-  end
+  local is_listed = redis.call('ZREM', INDEX, label('all')) == 1
+  local adds = is_listed and accounted() or {} -- or the partition's keys were lost
+  redis.call('ZREM', INDEX, held_labels())
   return adds
 end
 
 -- Enters the instance in the index, at its first use and then once an hour; returns as `unlist`.
 local function enlist()
-  local before = unlist()
-  redis.call('ZADD', INDEX, 0, label('all'))
+  local is_new = redis.call('ZADD', INDEX, 0, label('all')) == 1
+  local adds = is_new and {} or accounted()
+  if not is_new then redis.call('ZREM', INDEX, held_labels()) end
   list(s.state)
   s.registered_ms = now
-  return before
+  return adds
 end
 
 local function relist()
@@ -84,11 +90,18 @@ end
 
 -- When the passing of time alone changes the instance next, or its keys want refreshing.
 local function next_due()
-  local due = math.min(next_change(), s.registered_ms + SILENCE_MS)
-  return s.failures > 0 and math.min(due, s.oldest_ms + policy.window_ms) or due
+  local due, fades_ms = next_change(), s.registered_ms + SILENCE_MS
+  if fades_ms < due then due = fades_ms end
+  local leaves_ms = s.oldest_ms + policy.window_ms
+  if s.failures > 0 and leaves_ms < due then due = leaves_ms end
+  return due
 end
 
 -- Every key expires by itself, long after its last use. Refreshed once an hour, not at every call.
+local function wants_refresh()
+  return now - s.registered_ms >= HOUR_MS
+end
+
 local function refresh_expiry()
   if s.failures > 0 then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
   if s.state == 'half_open' then redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS) end
@@ -101,10 +114,7 @@ local function record_ttl_ms()
 end
 
 local function save_record(refresh)
-  for field, value in pairs(s) do
-    if value == FRESH[field] then s[field] = nil end
-  end
-  local packed = cmsgpack.pack(s)
+  local packed = pack_record()
   if refresh then
     redis.call('SET', INSTANCE, packed, 'PX', record_ttl_ms())
   elseif packed ~= kept then
@@ -117,7 +127,7 @@ end
 local SHOWN = { 'epoch', 'cause', 'reason', 'until_ms' }
 
 local function plain(of)
-  return of.state == 'closed' and of.failures == 0 and of.attempts == 0
+  return of.failures == 0 and of.attempts == 0 and of.state == 'closed'
 end
 
 local function refuses(of)
@@ -137,15 +147,18 @@ local function facts()
 end
 
 local function shown_differs()
-  if s.epoch ~= stored.epoch or s.state ~= stored.state then return true end
-  if s.state == 'closed' then return plain(s) ~= plain(stored) end
-  for _, field in ipairs(SHOWN) do
-    if s[field] ~= stored[field] then return true end
+  local is_closed = s.state == 'closed'
+  if not packed_breaker then
+    if s.epoch ~= stored.epoch or s.state ~= stored.state then return true end
+    for _, field in ipairs(SHOWN) do
+      if not is_closed and s[field] ~= stored[field] then return true end
+    end
   end
+  if is_closed then return plain(s) ~= plain(stored) end
   return refuses(s) and s.failures ~= stored.failures
 end
 
-local function show()
+local function show(refreshes)
   local epoch = partition_epoch()
   if s.epoch > epoch then
     epoch = s.epoch
@@ -154,7 +167,7 @@ local function show()
   local shown = facts()
   if shown then
     local is_new = redis.call('HSET', VIEW, request.instance_id, cjson.encode(shown))
-    if is_new == 1 then redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS) end
+    if is_new == 1 and not refreshes then redis.call('PEXPIRE', VIEW, PARTITION_TTL_MS) end
   else
     redis.call('HDEL', VIEW, request.instance_id)
   end
@@ -170,12 +183,13 @@ local function save()
     if not plain(stored) then show() end
     return
   end
-  local refresh = now - s.registered_ms >= HOUR_MS
+  local refresh = wants_refresh()
   local unsure = s.due_ms == 0 -- perhaps another policy is in force
   if refresh then
     update_totals(enlist(), contribution(s))
   elseif adds_alike() then
     add('failures', s.failures - stored.failures)
+    add('retry_attempts', retries(s) - retries(stored))
   else
     update_totals(contribution(stored), contribution(s))
     relist()
@@ -185,8 +199,8 @@ local function save()
     redis.call('ZADD', DUE, due, request.instance_id)
     s.due_ms = due
   end
-  local refreshes = refresh or s.state ~= stored.state or s.until_ms ~= stored.until_ms
+  local refreshes = refresh or not packed_breaker and (s.state ~= stored.state or s.until_ms ~= stored.until_ms)
   save_record(refreshes)
+  if shown_differs() or refresh and not plain(s) or unsure and refuses(s) then show(refreshes) end
   if refreshes then refresh_expiry() end
-  if shown_differs() or refresh and not plain(s) or unsure and refuses(s) then show() end
 end

@@ -1,7 +1,6 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 
@@ -74,6 +73,8 @@ class Breaker:
         self._degraded = degraded
         self._pledges = pledges
         self._reset: list[Callable[[str], None]] = []
+        #: Bound once: the module's own is bound anew at each use, as dear as a decision.
+        self._log = _log.bind()
 
     def on_reset(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with every instance that is reset through this replica."""
@@ -95,13 +96,15 @@ class Breaker:
         request = PermitRequest(instance_id=instance_id, build=build, origin=origin)
         admission = await self._admit(request, strong=strong)
         if not admission.permitted:
-            _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
+            self._log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
         return admission
 
     def refusal(self, instance_id: str) -> Admission | None:
         """Return the refusal, if this replica's view alone can tell that it would be refused."""
-        seen = self._replica.admit(PermitRequest(instance_id=instance_id))
-        return None if seen is None or seen.permitted else self._count(seen, "view")
+        if self._degraded.decides(instance_id):
+            return None
+        refused = self._replica.refusal(instance_id)
+        return None if refused is None else self._count(refused, "view")
 
     async def _admit(self, request: PermitRequest, *, strong: bool) -> Admission:
         name = request.instance_id
@@ -150,19 +153,18 @@ class Breaker:
         self._outcomes[str(request.kind or body.outcome), verdict.why] += 1
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
-        if _log.is_enabled_for(logging.DEBUG):  # the guide's debug line
-            _log.debug(
-                "circuit breaker status",
-                instance_id=instance_id,
-                outcome=body.outcome,
-                kind=request.kind,
-                why=verdict.why,
-                failures=verdict.failures,
-                threshold=verdict.threshold,
-                retry_attempts=verdict.retry_attempts,
-                state=verdict.state,
-                tripped=verdict.tripped,
-            )
+        self._log.debug(  # the guide's line
+            "circuit breaker status",
+            instance_id=instance_id,
+            outcome=body.outcome,
+            kind=request.kind,
+            why=verdict.why,
+            failures=verdict.failures,
+            threshold=verdict.threshold,
+            retry_attempts=verdict.retry_attempts,
+            state=verdict.state,
+            tripped=verdict.tripped,
+        )
         if verdict.tripped:
             _log.warning(
                 "circuit breaker activated",

@@ -32,14 +32,18 @@ class PacedPermits:
             return await self._breaker.permit(instance_id, origin, build, strong=strong)
         return await self._paced(instance_id, origin, build)
 
+    def refusal(self, instance_id: str) -> Admission | None:
+        """Return the refusal, if this replica's view alone can tell that it would be refused."""
+        return self._breaker.refusal(instance_id)
+
     async def _paced(self, instance_id: str, origin: Origin, build: str | None) -> Admission:
         """Take a permit of the fleet's bucket first, if the instance itself would get one.
 
         What an instance has waited for its turn counts as its backoff: of that only the rest is
         left, so that attempts are made at the pace at which they are permitted.
         """
-        if refusal := self._breaker.refusal(instance_id):
-            return refusal
+        if refused := self.refusal(instance_id):
+            return refused
         status = await self._breaker.status(instance_id)
         snapshot = status.snapshot
         if not _would_connect(status):

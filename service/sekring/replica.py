@@ -94,17 +94,22 @@ class Replica:
 
     # ------------------------------------------------------------------------ what it is asked
 
+    def refusal(self, instance_id: str) -> Admission | None:
+        """Return the refusal of a permit, if the view can tell that it would be refused."""
+        partition = self._current(instance_id)
+        facts = partition.facts.get(instance_id) if partition else None
+        if partition is None or facts is None:
+            return None
+        return _refusal(instance_id, facts, partition.clock.now_ms())
+
     def admit(self, request: PermitRequest) -> Admission | None:
         """Answer a permit if the view can; `None` means asking Redis.
 
         An attempt that is permitted here is still to be registered.
         """
         name = request.instance_id
-        partition = self._partition(name)
-        now_s = time.monotonic()
-        if not partition.live or now_s - partition.proven_s > self._staleness_s:
-            return None
-        if name in partition.writes or (request.build and request.build in partition.builds):
+        partition = self._current(name)
+        if partition is None or (request.build and request.build in partition.builds):
             return None
         facts = partition.facts.get(name)
         if facts is not None:
@@ -244,6 +249,13 @@ class Replica:
             self.broken(channel)
 
     # --------------------------------------------------------------------------- how it reads
+
+    def _current(self, instance_id: str) -> PartitionState | None:
+        """Return the instance's partition if what is seen of the instance is current."""
+        partition = self._partition(instance_id)
+        if not partition.live or time.monotonic() - partition.proven_s > self._staleness_s:
+            return None
+        return None if instance_id in partition.writes else partition
 
     def _partition(self, instance_id: str) -> PartitionState:
         return self._partitions[self._keyspace.partition_of(instance_id)]

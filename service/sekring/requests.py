@@ -31,8 +31,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     now_ms: int | None = None
 
 
-class PermitRequest(Request, frozen=True, kw_only=True):
-    """`lua/permit.lua`."""
+class PermitRequest(Request, frozen=True, kw_only=True, array_like=True):
+    """`lua/permit.lua`, which takes the fields by their order."""
 
     instance_id: str
     token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
@@ -44,8 +44,8 @@ class PermitRequest(Request, frozen=True, kw_only=True):
     origin: Origin | None = None
 
 
-class ReportRequest(Request, frozen=True, kw_only=True):
-    """`lua/report.lua`."""
+class ReportRequest(Request, frozen=True, kw_only=True, array_like=True):
+    """`lua/report.lua`, which takes the fields by their order."""
 
     instance_id: str
     id: str

@@ -300,7 +300,7 @@ async def test_a_trip_of_a_replica_that_was_alone_becomes_the_fleets(server: Red
             assert verdicts[-1].tripped
             number = other.keyspace.partition_of(ID)
             with server.client() as client:
-                client.delete(*other.keyspace.instance(ID)[:7], other.keyspace.view(number))
+                client.delete(*other.keyspace.whole(ID), other.keyspace.view(number))
         await until(lambda: alone.replay.waiting == 0)
 
         snapshot = await snapshot_of(other)

@@ -80,8 +80,8 @@ def test_a_lost_and_an_invented_report_are_found(loaded: Recording, store: redis
     assert not miscount(loaded, store)
     keyspace = Keyspace()
     lost = min(counted_ids(store, "quiet-003"))
-    store.zrem(keyspace.instance("quiet-003")[1], lost)
-    store.zadd(keyspace.instance("quiet-004")[1], {"never-sent": int(time.time() * 1000) * 16})
+    store.zrem(keyspace.failures("quiet-003"), lost)
+    store.zadd(keyspace.failures("quiet-004"), {"never-sent": int(time.time() * 1000) * 16})
 
     found = miscount(loaded, store)
 

@@ -60,7 +60,7 @@ def counted(server: RedisServer, instance_id: str) -> set[str]:
 
 def times_of(server: RedisServer, instance_id: str) -> list[tuple[str, int]]:
     """Return the ids in the window and their times (ms), oldest first."""
-    key = Keyspace().instance(instance_id)[1]
+    key = Keyspace().failures(instance_id)
     with server.client() as client:
         found: Any = client.zrange(key, 0, -1, withscores=True)
     return [(member.decode(), int(score) // 16) for member, score in found]

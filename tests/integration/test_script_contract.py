@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Struct, structs
 
-from sekring.model import Admission, GuardState, Origin, Pacing, Snapshot, Verdict
+from sekring.model import GuardState, Origin, Pacing, Snapshot
 from sekring.policy import Policy
 from sekring.store import contract, errand_contract, session_contract
 from sekring.store.assemble import assemble, read, script_names
@@ -65,6 +65,7 @@ from sekring.store.errand_scripts import ErrandScripts
 from sekring.store.keys import KEY_KINDS, Keyspace, fence_beside
 from sekring.store.library import Library, Script
 from sekring.store.redis import RedisLink
+from sekring.store.replies import PermitReply, ReportReply
 from sekring.store.scripts import Scripts
 from sekring.store.session_contract import (
     ClaimedLeases,
@@ -112,7 +113,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
     ),
     "permit": (
         PermitRequest(instance_id=ID, build="b", epoch=1, age_ms=1, origin=Origin()),
-        Admission,
+        PermitReply,
     ),
     "disable_webhook": (DisableWebhookRequest(id="w", token=1, definition="{}"), None),
     "guard": (GuardRequest(failing=1, connected=1), GuardChange),
@@ -130,7 +131,7 @@ REQUESTS: Final[dict[str, tuple[Struct, type[Struct] | None]]] = {
             gateway="gw",
             sent_ms=2**52,
         ),
-        Verdict,
+        ReportReply,
     ),
     "reset": (ResetRequest(instance_id=ID, made_epoch=1), ResetDone),
     "reset_guard": (ResetGuardRequest(origin=Origin()), GuardChange),
@@ -190,9 +191,14 @@ WRAPPERS: Final[tuple[type[ScriptCalls], ...]] = (Scripts, SessionScripts, Erran
 NAMES: Final = script_names()
 KINDS: Final = {kind.name: kind for kind in KEY_KINDS}
 
-_KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d+) ([A-Z]+)\s+(\w+)\s+(.+?); (.+)$", re.MULTILINE)
+_KEY_LINE = re.compile(r"^-- (?:KEYS)?\s+(\d*)\s*([A-Z]+) +(\w+) +(.+?); (.+)$", re.MULTILINE)
+#: What is no key, though it is among KEYS; and what names other keys after it.
+_PARTITION = "PARTITION"
+_NAMING = read("shared/keys")
 _FIELD_LINE = re.compile(r"^--         (\w+)(?:\s{2,}\S|$)", re.MULTILINE)
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
+#: Where a script takes the values of its request from an array.
+_TAKEN = re.compile(r"origin_at,([^=]+)= receive_values\(ARGV, (\d+)\)")
 
 
 class Recorder:
@@ -201,7 +207,6 @@ class Recorder:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self.keys: list[str] = []
-        self.request: dict[str, Any] = {}
         self.answer: object = None
 
     def know(self, library: Library) -> None:
@@ -210,7 +215,6 @@ class Recorder:
     async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
         self.answer = await self._link.run(script, keys, request)
         self.keys = list(keys)
-        self.request = msgspec.msgpack.decode(request)
         return self.answer
 
 
@@ -229,15 +233,27 @@ async def call(name: str, link: RedisLink) -> Recorder:
 
 def headed_keys(name: str) -> list[tuple[str, str, str]]:
     """Return name, type and time to live of KEYS 1, 2, … as the header says."""
-    found = _KEY_LINE.findall(read(name))
+    found = [line for line in key_lines(name) if line[0]]
     assert [int(number) for number, *_ in found] == list(range(1, len(found) + 1))
     return [(key, kind, ttl) for _, key, kind, _, ttl in found]
 
 
-def headed_fields(name: str) -> set[str]:
+def key_lines(name: str) -> list[tuple[str, str, str, str, str]]:
+    """Return what the header says of KEYS and of the keys that are named after `PARTITION`."""
+    keys = read(name).partition("-- ARGV")[0]
+    found: list[tuple[str, str, str, str, str]] = _KEY_LINE.findall(keys)
+    return found
+
+
+def real_keys(name: str) -> list[tuple[str, str, str]]:
+    """Return name, type and time to live of all keys that the header names."""
+    return [(key, kind, ttl) for _, key, kind, _, ttl in key_lines(name) if key != _PARTITION]
+
+
+def headed_fields(name: str) -> list[str]:
     """Return the request's fields as the header says."""
     header = read(name).partition("-- Returns")[0]
-    return set(_FIELD_LINE.findall(header.partition("-- ARGV")[2]))
+    return _FIELD_LINE.findall(header.partition("-- ARGV")[2])
 
 
 def body(name: str) -> str:
@@ -257,6 +273,9 @@ async def test_the_keys_are_those_of_the_header(name: str, link: RedisLink) -> N
 
     assert len(recorder.keys) == len(headed)
     for key, (word, kind, _) in zip(recorder.keys, headed, strict=True):
+        if word == _PARTITION:
+            assert key == recorder.keys[0].partition(":instance:")[0]
+            continue
         place = 1 if key.endswith(":keyspace") else 2
         assert key.split(":")[place] == word.lower()
         assert KINDS[word.lower()].type == kind
@@ -264,8 +283,9 @@ async def test_the_keys_are_those_of_the_header(name: str, link: RedisLink) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_that_never_expires_is_one_that_must_not(name: str) -> None:
-    for word, _, ttl in headed_keys(name):
+    for word, type_, ttl in real_keys(name):
         kind = KINDS[word.lower()]
+        assert kind.type == type_
         assert ttl.startswith("never: ") == (kind.longest_ms is None)
         assert (kind.longest_ms is None) == bool(kind.why)
 
@@ -274,7 +294,7 @@ def test_a_key_has_the_same_words_in_every_header() -> None:
     words: dict[str, set[str]] = {}
     for name in NAMES:
         # What a key is, and its time to live; "as TOTALS" needs TOTALS beside it.
-        for key, _, ttl in headed_keys(name):
+        for key, _, ttl in real_keys(name):
             if not ttl.startswith("as "):
                 words.setdefault(key, set()).add(ttl)
     assert {key: ttls for key, ttls in words.items() if len(ttls) > 1} == {}
@@ -295,15 +315,51 @@ def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
     assert named == [key for key, *_ in headed]
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if _NAMING in assemble(name)])
+def test_the_keys_that_a_script_names_itself_are_those_of_the_header(name: str) -> None:
+    text = _COMMENT.sub("", assemble(name).replace(_NAMING, ""))
+    used = {word for word in re.findall(r"\b[A-Z]+\b", text) if word.lower() in KINDS}
+    assert used == {key for key, *_ in real_keys(name)}
+
+
+def test_scripts_name_keys_as_python_does() -> None:
+    keyspace = Keyspace()
+    record, partition = keyspace.instance(ID)
+    own = re.findall(r"(\w+) = PARTITION \.\. '(:\w+:)' \.\. instance_id", _NAMING)
+    assert [record, *(f"{partition}{name}{ID}" for _, name in own)] == keyspace.whole(ID)
+    assert all(name == f":{word.lower()}:" for word, name in own)
+
+    shared = re.findall(r"partition \.\. ':(\w+)'", _NAMING)
+    words = re.search(r"([A-Z][A-Z, ]+) = partition_names", _NAMING)
+    assert words
+    assert words[1].lower().split(", ") == shared
+    number = keyspace.partition_of(ID)
+    assert all(f"{partition}:{name}" == getattr(keyspace, name)(number) for name in shared)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_request_has_the_fields_of_the_header(name: str) -> None:
-    assert headed_fields(name) == set(REQUESTS[name][0].__struct_fields__)
+    assert set(headed_fields(name)) == set(REQUESTS[name][0].__struct_fields__)
+
+
+@pytest.mark.parametrize("name", ["permit", "report"])
+def test_an_array_has_the_same_order_everywhere(name: str) -> None:
+    request = REQUESTS[name][0]
+    assert request.__struct_config__.array_like
+    fields = list(request.__struct_fields__)
+    assert len(fields) <= 15, "from the 16th on, the array's head has three bytes"
+
+    taken = _TAKEN.search(body(name))
+    assert taken
+    assert [*re.findall(r"request\.(\w+)", taken[1]), "origin"] == fields == headed_fields(name)
+    assert int(taken[2]) == len(fields)
+    assert re.findall(r"^-- ARGV  1 (.+)$", read(name), re.MULTILINE) == ["request, msgpack array:"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_reads_no_other_fields_and_leaves_none_unread(name: str) -> None:
-    used = set(re.findall(r"\brequest\.(\w+)", body(name)))
-    headed = headed_fields(name)
+    used = set(re.findall(r"\brequest\.(\w+)", _TAKEN.sub("", body(name))))
+    headed = set(headed_fields(name))
     # The shared parts serve all scripts and may read what this one's request has not.
     own = set(re.findall(r"\brequest\.(\w+)", _COMMENT.sub("", read(name))))
     assert own <= headed
@@ -324,8 +380,14 @@ async def test_the_reply_has_the_fields_that_the_wrapper_expects(
         return
     assert isinstance(recorder.answer, bytes)
     fields = msgspec.msgpack.decode(recorder.answer)
-    for made in fields.pop("transitions", ()):
+    assert isinstance(fields, list) == reply.__struct_config__.array_like
+    if isinstance(fields, list):
+        assert promised[0].startswith("msgpack array: ")
+        msgspec.convert(fields, reply)
+        fields = dict(zip(reply.__struct_fields__, fields, strict=False))
+    for made in fields.get("transitions", ()):
         assert_fields(made, Made)
+    if "transitions" not in reply.__struct_fields__ and fields.pop("transitions", ()):
         assert "transitions" in read(name).partition("-- include")[0]
     assert_fields(fields, reply)
     named = re.search(r"the fields of (\w+) \((sekring/\S+)\)", promised[0])
@@ -372,7 +434,7 @@ def test_the_kinds_that_count_are_in_the_same_order() -> None:
 
 def test_every_key_that_is_built_is_of_a_known_kind() -> None:
     keyspace = Keyspace(partitions=1)
-    built = [*keyspace.instance(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
+    built = [*keyspace.whole(ID), *keyspace.guard(), keyspace.history(ID), keyspace.keyspace()]
     built += [keyspace.webhooks(), keyspace.hookstate("w"), keyspace.hooklease("w")]
     built.append(keyspace.gateways())
     built += [keyspace.errands(ID), keyspace.taken(ID), keyspace.answer(ID, "e"), keyspace.qr(ID)]

@@ -8,14 +8,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
+import msgspec
 import pytest
 import redis
 from redis.crc import key_slot
+from redis.exceptions import AskError, TryAgainError
 
 from sekring.doctor.examination import examine
 from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
+from sekring.store.library import Library
 from sekring.store.reads import Reads
 from sekring.store.records import Records
 from sekring.store.redis import RedisLink
@@ -384,6 +387,36 @@ async def test_a_half_moved_slot_is_waited_for_then_shut_and_opened_again(
         cluster.end_move(slot, source, target)
         await available(link, key_of(name))
         await count_all(scripts, names, 4, 14)
+
+
+async def test_no_node_runs_a_call_while_its_slot_is_being_moved(cluster: Cluster) -> None:
+    """A script names most keys itself, so none may run where only some of them are."""
+    async with linked(cluster.url) as (_, scripts):
+        (name,) = fresh_names(1)
+        await count(scripts, name, 1, 3)
+    library = Library.build()
+    request = msgspec.msgpack.encode(a_failure(name, "r4"))
+    keys = KEYSPACE.instance(name)
+    call = ("FCALL", library.scripts["report"].function, len(keys), *keys, request)
+    slot = key_slot(key_of(name).encode())
+    source, target = cluster.primary_of(key_of(name)), other_primary(cluster, name)
+    target.ask("FUNCTION", "LOAD", "REPLACE", library.text)
+    cluster.begin_move(slot, source, target)
+    moved = 0
+    while True:
+        for node in (source, target):
+            with node.client() as client, client.pipeline(transaction=False) as pipeline:
+                pipeline.execute_command("ASKING")
+                pipeline.execute_command(*call)
+                _, said = pipeline.execute(raise_on_error=False)
+            assert isinstance(said, TryAgainError | AskError), (node is source, moved, said)
+        if not cluster.move_keys(slot, source, target, 1):
+            break
+        moved += 1
+    assert moved > 5
+    cluster.end_move(slot, source, target)
+    async with linked(cluster.url) as (_, scripts):
+        await count(scripts, name, 4, 4)
 
 
 def same_node(cluster: Cluster, one: str, other: str) -> bool:

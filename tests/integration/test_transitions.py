@@ -621,7 +621,7 @@ async def test_what_the_index_keeps_of_a_lost_record_is_mended(
     driver: Driver, keyspace: Keyspace, redis_server: RedisServer, seen_by: str
 ) -> None:
     await driver.fail(times=15)
-    record, failures, *_ = keyspace.instance(ID)
+    record, failures, *_ = keyspace.whole(ID)
     with redis_server.client() as client:
         client.delete(record)
         assert client.exists(failures)
@@ -649,7 +649,7 @@ async def test_lost_failures_do_not_stay_in_the_count(
 ) -> None:
     await driver.fail(times=5)
     with redis_server.client() as client:
-        client.delete(keyspace.instance(ID)[1])
+        client.delete(keyspace.failures(ID))
 
     await driver.wait(5 * MINUTE)
     assert (await driver.fail()).failures == 1

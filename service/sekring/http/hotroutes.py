@@ -23,6 +23,7 @@ from sekring.http.ordinary import Ordinary, Recognizer
 from sekring.http.runtime import Runtime
 from sekring.http.spans import ServerSpan
 from sekring.model import Admission, Verdict
+from sekring.telemetry.spans import Trace
 from sekring.wire import AttemptBody, Batch, BatchAnswer, OutcomeBody
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["HotRoutes"]
 
 _HEADERS: Final = ((b"content-type", b"application/json"), *SECURITY_HEADERS)
+
+_Answer = Admission | Verdict | BatchAnswer
 
 _attempt = msgspec.json.Decoder(AttemptBody)
 _outcome = msgspec.json.Decoder(OutcomeBody)
@@ -71,41 +74,62 @@ class HotRoutes:
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        scope["path_template"] = asked.template
-        span = ServerSpan(self._observer.tracing, scope, asked.parent)
         taken: list[HTTPReceiveMessage] = []
-        span.enter()
+        span: ServerSpan | None = None
         try:
             with self._deadlines.block():
-                body = b"" if asked.empty else await _body(receive, taken)
-                answer = self._encode(await self._answer(asked, body, span))
+                body = await _body(receive, taken, asked.length) if asked.length != 0 else b""
+                attempt = _attempt.decode(body or b"{}") if asked.route == "attempts" else None
+                trace = self._observer.tracing.begin(asked.parent)
+                answer: _Answer | None = None
+                if attempt and not attempt.strong and not trace.kept:
+                    # What a storm consists of: nothing can come of it that a span would tell.
+                    answer = self._runtime.permits.refusal(asked.instance_id)
+                if answer is None:
+                    span = _begin(scope, asked, trace, started_s)
+                    answer = await self._answer(asked, attempt, body, span)
+                sent = self._encode(answer)
         except TimeoutError:
             await send_timeout(send, self._deadline_s)
-            self._end(scope, span, 503, started_s)
+            span = span or _begin(
+                scope, asked, self._observer.tracing.begin(asked.parent), started_s
+            )
+            self._end(scope, asked, span, 503, started_s)
         except _UNTOUCHED:
-            span.leave()
+            if span:
+                span.leave()
             await self._app(scope, _again(taken, receive), send)
         except Exception as error:  # noqa: BLE001 - the framework traces, logs and answers it
-            span.leave()
+            if span:
+                span.leave()
             cast("dict[str, Any]", scope)[FAILED] = error
             await self._app(scope, _again(taken, receive), send)
         else:
-            headers = [*_HEADERS, (b"content-length", b"%d" % len(answer))]
+            headers = [*_HEADERS, (b"content-length", b"%d" % len(sent))]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": answer, "more_body": False})
-            self._end(scope, span, 200, started_s)
+            await send({"type": "http.response.body", "body": sent, "more_body": False})
+            self._end(scope, asked, span, 200, started_s)
 
-    def _end(self, scope: "Scope", span: ServerSpan, status: int, started_s: float) -> None:
+    def _end(
+        self,
+        scope: "Scope",
+        asked: Ordinary,
+        span: ServerSpan | None,
+        status: int,
+        started_s: float,
+    ) -> None:
+        if span is None:
+            self._observer.measure(scope, asked.template, status, started_s, None, way="short")
+            return
         self._observer.finish(scope, span, status, started_s, way="short")
         span.leave()
         span.end()
 
     async def _answer(
-        self, asked: Ordinary, body: bytes, span: ServerSpan
-    ) -> Admission | Verdict | BatchAnswer:
+        self, asked: Ordinary, attempt: AttemptBody | None, body: bytes, span: ServerSpan
+    ) -> _Answer:
         runtime = self._runtime
-        if asked.route == "attempts":
-            attempt = _attempt.decode(body or b"{}")
+        if attempt:
             admission = await runtime.permits.permit(
                 asked.instance_id,
                 asked.origin(attempt.gateway),
@@ -123,8 +147,21 @@ class HotRoutes:
         return await judge_all(runtime, _batch.decode(body).outcomes, asked.origin)
 
 
-async def _body(receive: "Receive", taken: "list[HTTPReceiveMessage]") -> bytes:
-    """Return the whole body; what was received goes into `taken`."""
+def _begin(scope: "Scope", asked: Ordinary, trace: Trace, started_s: float) -> ServerSpan:
+    """Begin the request's span as of `started_s`, and make it the current one."""
+    scope["path_template"] = asked.template
+    span = ServerSpan(trace, scope, asked.parent)
+    span.start_ns -= int((time.perf_counter() - started_s) * 1e9)
+    span.enter()
+    return span
+
+
+async def _body(receive: "Receive", taken: "list[HTTPReceiveMessage]", length: int | None) -> bytes:
+    """Return the whole body, of `length` bytes if that is known; what was received goes to `taken`.
+
+    The server tells of a body's end by a message of its own, which takes as long as all the rest of
+    a permit: where the length was told, it is not waited for.
+    """
     size = 0
     while True:
         message = cast("HTTPReceiveMessage", await receive())
@@ -134,7 +171,7 @@ async def _body(receive: "Receive", taken: "list[HTTPReceiveMessage]") -> bytes:
         size += len(message["body"])
         if size > MAX_BODY_BYTES:
             raise _NotOrdinaryError
-        if not message["more_body"]:
+        if size == length or not message["more_body"]:
             return message["body"] if len(taken) == 1 else _joined(taken)
 
 

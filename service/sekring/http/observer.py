@@ -25,6 +25,8 @@ class Observer:
         """Begin spans by `tracing`, and record in `durations`."""
         self.tracing = tracing
         self._durations = durations
+        #: Asked once: structlog takes as long for it as a permit takes.
+        self._is_debugging = _log.is_enabled_for(logging.DEBUG)
 
     def finish(
         self, scope: "Scope", span: ServerSpan, status: int, started_s: float, **more: object
@@ -34,14 +36,26 @@ class Observer:
         `started_s` is of `time.perf_counter()`; `more` is for the log.
         """
         span.finish(status)
+        self.measure(scope, span.route, status, started_s, span, **more)
+
+    def measure(
+        self,
+        scope: "Scope",
+        route: str,
+        status: int,
+        started_s: float,
+        span: ServerSpan | None,
+        **more: object,
+    ) -> None:
+        """Time and log a request as `finish` does; one that needs no span has none."""
+        method = str(scope.get("method", ""))
         duration_s = time.perf_counter() - started_s
         # By the route: a path names instances.
-        labels = (span.method, span.route, str(status or ""))
-        self._durations.record(duration_s, labels, span)
-        if _log.is_enabled_for(logging.DEBUG):
+        self._durations.record(duration_s, (method, route, str(status or "")), span)
+        if self._is_debugging:
             _log.debug(
                 "request",
-                method=scope.get("method"),
+                method=method,
                 # The query may hold a token: the path alone is logged.
                 path=scope["path"],
                 status=status,

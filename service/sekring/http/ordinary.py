@@ -40,8 +40,8 @@ class Ordinary(Struct, frozen=True):
     #: Empty for a batch.
     instance_id: str
     caller: Caller
-    #: It says that it has no body; then none is to be waited for.
-    empty: bool
+    #: Bytes of the body, if it says so: then its end is not to be waited for.
+    length: int | None
     #: Address of the client.
     source: str
     #: The caller's span.
@@ -86,7 +86,7 @@ class Recognizer:
             route,
             instance_id,
             caller,
-            headers.get(b"content-length") == b"0",
+            _length(headers.get(b"content-length")),
             client[0] if client else "",
             _parent(headers),
         )
@@ -121,6 +121,11 @@ _TEMPLATES: Final[Mapping[Route, str]] = MappingProxyType(
 _VERBS: Final[Mapping[str, Route]] = MappingProxyType(
     {"attempts": "attempts", "outcomes": "outcomes"}
 )
+
+
+def _length(header: bytes | None) -> int | None:
+    # The server has seen that it is a number.
+    return None if header is None else int(header)
 
 
 def _parent(headers: Mapping[bytes, bytes]) -> Remote | None:

@@ -44,9 +44,8 @@ class ServerSpan(_Told):
 
     kind: Kind = "server"
 
-    def __init__(self, tracing: Tracing, scope: "Scope", parent: Remote | None) -> None:
-        """Begin, below the caller's span if it names one."""
-        trace = tracing.begin(parent)
+    def __init__(self, trace: Trace, scope: "Scope", parent: Remote | None) -> None:
+        """Begin in `trace`, below the caller's span if it names one."""
         super().__init__("", trace, parent.span_id if parent else None, remote=parent is not None)
         self.method = str(scope.get("method", ""))
         self.route: str = scope.get("path_template", "")
@@ -86,7 +85,7 @@ def begin(tracing: Tracing, scope: "Scope") -> ServerSpan:
         elif name == b"tracestate":
             states.append(value.decode("latin-1"))
     parent = parse_traceparent(header, ",".join(states)) if header else None
-    return ServerSpan(tracing, scope, parent)
+    return ServerSpan(tracing.begin(parent), scope, parent)
 
 
 class ItemSpan(_Told):

@@ -23,6 +23,20 @@ _TRANSITIONS = b"transitions"
 _UNTRACED = contextlib.nullcontext()
 
 Reply = TypeVar("Reply")
+Asked = TypeVar("Asked", bound=Request)
+Request_contra = TypeVar("Request_contra", bound=Request, contravariant=True)
+Reply_co = TypeVar("Reply_co", covariant=True)
+
+
+class ArrayReply(Protocol[Request_contra, Reply_co]):
+    """A reply that is an array, and how it becomes what the wrapper returns."""
+
+    @property
+    def transitions(self) -> Sequence[Made]:
+        """The transitions that the call has made."""
+
+    def answer(self, request: Request_contra) -> Reply_co:
+        """Return it as the model has it."""
 
 
 class _Transitions(Struct, frozen=True):
@@ -90,6 +104,31 @@ class ScriptCalls:
                 span.answer = answer
         return answer
 
+    async def _run_array(
+        self,
+        name: str,
+        keys: Sequence[str],
+        request: Asked,
+        reply: type[ArrayReply[Asked, Reply]],
+    ) -> Reply:
+        """Do as `_run` with a script whose reply is an array."""
+        span = ScriptSpan.begin(name, keys[0], request)
+        with span or _UNTRACED:
+            raw = await self._answer(name, keys, request, self._runner, span)
+            values = msgspec.msgpack.decode(cast("bytes", raw), type=reply)
+            self._tell(values.transitions, span)
+            answer = values.answer(request)
+            if span:
+                span.answer = answer
+        return answer
+
+    def _tell(self, transitions: Sequence[Made], span: ScriptSpan | None) -> None:
+        for made in transitions:
+            if span:
+                span.note(made)
+            for callback in self._told:
+                callback(made)
+
     async def _flag(
         self,
         name: str,
@@ -114,11 +153,7 @@ class ScriptCalls:
         try:
             raw = await runner.run(self._scripts[name], keys, self._encoder.encode(request))
             if isinstance(raw, bytes) and _TRANSITIONS in raw:
-                for made in msgspec.msgpack.decode(raw, type=_Transitions).transitions:
-                    if span:
-                        span.note(made)
-                    for callback in self._told:
-                        callback(made)
+                self._tell(msgspec.msgpack.decode(raw, type=_Transitions).transitions, span)
         except StoreUnavailable as error:
             error_type = type(error).__name__
             raise

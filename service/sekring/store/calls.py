@@ -12,12 +12,12 @@ from sekring.store.connection import Command
 if TYPE_CHECKING:
     from sekring.store.lane import Lane
 
-__all__ = ["Call", "Deadlines"]
+__all__ = ["GRACE_S", "STALL_S", "Call", "Deadlines"]
 
 #: A timer this late, in seconds, means that the process was held up, not the node; then what has
 #: arrived is read first.
-_STALL_S = 0.1
-_GRACE_S = 0.02
+STALL_S = 0.1
+GRACE_S = 0.02
 
 _numbers = itertools.count()
 
@@ -26,7 +26,7 @@ class Call:
     """One command and the future of its answer."""
 
     __slots__ = (
-        "answer", "asking", "command", "deadline_s", "lane", "missed", "moves", "number",
+        "answer", "asking", "command", "deadline_s", "given", "lane", "missed", "moves", "number",
         "script", "slot",
     )  # fmt: skip
 
@@ -47,6 +47,8 @@ class Call:
         self.asking = False
         #: How often it was sent to another node.
         self.moves = 0
+        #: What a node that lacked the script said when it was given it; `None` before.
+        self.given: object = None
         #: Whether its deadline has passed.
         self.missed = False
 
@@ -92,10 +94,10 @@ class Deadlines:
         self._timer = None
         calls = self._calls
         now_s = loop.time()
-        if calls and now_s - calls[0].deadline_s > _STALL_S and not self._stalled:
+        if calls and now_s - calls[0].deadline_s > STALL_S and not self._stalled:
             # The loop itself stood still: what was answered meanwhile has yet to be read.
             self._stalled = True
-            self._timer = loop.call_later(_GRACE_S, self._expire, loop)
+            self._timer = loop.call_later(GRACE_S, self._expire, loop)
             return
         self._stalled = False
         while calls and (calls[0].answer.done() or calls[0].deadline_s <= now_s):

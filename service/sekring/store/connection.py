@@ -87,6 +87,28 @@ class Connector:
             return self._class(path=address.host, **self._kwargs)  # type: ignore[call-arg]
         return self._class(host=address.host, port=address.port, **self._kwargs)  # type: ignore[call-arg]
 
+    async def open(self, address: Address) -> asyncio.StreamWriter:
+        """Return an open connection to `address`, for whoever reads it in a way of its own.
+
+        Raises:
+            ConnectionLost: none was open within the timeout.
+        """
+        connection = self.connection(address)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            words = f"{address} did not answer within {round(self.timeout_s * 1000)} ms"
+            raise ConnectionLost(words) from None
+        except (RedisError, OSError) as error:
+            raise _lost(address, error) from error
+        # redis-py knows how to connect, with credentials and TLS; it has no way of handing over
+        # what it has opened.
+        writer, connection._writer = connection._writer, None  # noqa: SLF001
+        connection._reader = None  # noqa: SLF001
+        assert writer is not None  # noqa: S101 - `connect` has made it
+        return writer
+
     @staticmethod
     def _options(url: RedisUrl) -> dict[str, Any]:
         try:
@@ -139,7 +161,8 @@ class Dialogue:
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
             await self._connection.send_packed_command(packed, check_health=False)
-        except (RedisError, OSError) as error:
+        # RuntimeError: what uvloop says of a connection that was closed while nobody used it.
+        except (RedisError, OSError, RuntimeError) as error:
             await self.close()
             raise _lost(self.address, error) from error
 

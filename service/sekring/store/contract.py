@@ -1,10 +1,11 @@
 """The contract with the Lua scripts: what each is asked, and what it answers.
 
 A script takes its keys as KEYS and one request, a msgpack map, as ARGV[1]; it answers with a
-msgpack map, or with 1 or 0. Where it has made transitions it adds them to the map, as
-`transitions`, and its wrapper passes them on (`Made`). The Structs here, in `sekring.requests` and
-in `sekring.model` name the fields: a test holds them, the header of the script and the names that
-it uses together. All times are milliseconds.
+msgpack map, or with 1 or 0. What gateways send all the time, permits and reports, are arrays in
+the order of the fields, and so are the answers. A script that has made transitions adds them to its
+answer, as `transitions`, and its wrapper passes them on (`Made`). The Structs here, in
+`sekring.requests`, `sekring.store.replies` and `sekring.model` name the fields: a test holds them,
+the header of the script and the names that it uses together. All times are milliseconds.
 """
 
 import random

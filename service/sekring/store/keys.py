@@ -31,7 +31,7 @@ class KeyKind(Struct, frozen=True):
     why: str = ""
 
 
-#: The keys of an instance, then those of its partition, in the order of the scripts' KEYS.
+#: The keys of an instance, then those of its partition.
 _INSTANCE_KINDS = (
     KeyKind("instance", "string", 370 * _DAY_MS),
     KeyKind("failures", "zset", 4 * _DAY_MS),
@@ -116,23 +116,22 @@ class Keyspace(Struct, frozen=True):
         return zlib.crc32(instance_id.encode()) % self.partitions
 
     def instance(self, instance_id: str) -> list[str]:
-        """Return KEYS 1-13 of every script that works on one instance."""
+        """Return KEYS of every script that works on one instance.
+
+        Its record, and what the names of all its partition's keys begin with, which is never a key
+        itself: the scripts make the others' names of it, and say why (`lua/shared/keys.lua`).
+        """
         tag = self._tag(self.partition_of(instance_id))
-        return [
-            f"{tag}:instance:{instance_id}",
-            f"{tag}:failures:{instance_id}",
-            f"{tag}:seen:{instance_id}",
-            f"{tag}:probes:{instance_id}",
-            f"{tag}:proving:{instance_id}",
-            f"{tag}:reporters:{instance_id}",
-            f"{tag}:history:{instance_id}",
-            f"{tag}:policies",
-            f"{tag}:totals",
-            f"{tag}:index",
-            f"{tag}:due",
-            f"{tag}:events",
-            f"{tag}:view",
-        ]
+        return [f"{tag}:instance:{instance_id}", tag]
+
+    def whole(self, instance_id: str) -> list[str]:
+        """Return all keys of an instance alone: its record, its failures, and the others."""
+        tag = self._tag(self.partition_of(instance_id))
+        return [f"{tag}:{kind.name}:{instance_id}" for kind in _INSTANCE_KINDS]
+
+    def failures(self, instance_id: str) -> str:
+        """Return the sorted set of an instance's failures inside the window."""
+        return f"{self._tag(self.partition_of(instance_id))}:failures:{instance_id}"
 
     def history(self, instance_id: str) -> str:
         """Return the stream of an instance's own transitions."""

@@ -1,17 +1,16 @@
-"""The way to one node: a pipeline after the other, and the evidence of whether it gets there.
+"""The way to one node: turns of calls on one line, and the evidence of whether they get there.
 
-Calls made in the same tick of the event loop share one pipeline. While it is under way, further
-calls gather in the next one, so load makes pipelines longer rather than connections more, and calls
-reach the node in the order in which they were made.
+Calls made in the same tick of the event loop share one turn, and calls reach the node in the order
+in which they were made.
 
-A node is lost by evidence, not by one error: after three failed calls or pipelines without a
-success in between. Then whatever waits fails at once, and so does at once what comes, until three
+A node is lost by evidence, not by one error: after three failed calls or lines without a success
+in between. Then whatever waits fails at once, and so does at once what comes, until three
 probes in a row were answered.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -27,9 +26,10 @@ from redis.exceptions import (
 
 from sekring.errors import StoreUnavailable
 from sekring.store.calls import Call
-from sekring.store.connection import Address, Command, ConnectionLost, Connector, Dialogue
+from sekring.store.connection import Address, ConnectionLost, Connector, Dialogue
 from sekring.store.holds import Holds
 from sekring.store.library import LIBRARIES, Library
+from sekring.store.line import Answered, Line
 from sekring.telemetry.spans import background
 
 __all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
@@ -37,10 +37,10 @@ __all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
 #: Failures in a row that show a node to be lost, and answered probes in a row that show it back.
 EVIDENCE: Final = 3
 
-#: Calls in one pipeline at most: larger ones would make the first wait for the last.
+#: Calls in one turn at most: larger ones would make the first wait for the last.
 _BATCH_MAX = 512
 
-#: How long to wait before a pipeline whose new connection broke as well is repeated, in seconds.
+#: How long to wait before another line is opened if the one before broke as well, in seconds.
 _REPEAT_S = 0.005
 
 #: How long to wait between two probes of a lost node, in seconds.
@@ -82,8 +82,9 @@ class Lane:
         self.address = address
         #: Why the node is taken to be lost; `None` where it is not.
         self.lost: str | None = None
-        self._timeout_s = connector.timeout_s
+        self._connector = connector
         self._desk = desk
+        #: For what is not a call: probes, and the scripts themselves.
         self._dialogue = Dialogue(connector, address)
         self.holds = Holds(
             Dialogue(connector, address),
@@ -93,9 +94,11 @@ class Lane:
             changed=desk.changed,
         )
         self._waiting: deque[Call] = deque()
-        self._sent: list[Call] = []
-        self._pipeline: asyncio.Task[None] | None = None
-        self._probes: asyncio.Task[None] | None = None
+        self._line: Line | None = None
+        #: Calls whose scripts the node lacks: nothing else is sent before they are repeated.
+        self._missing: list[Call] = []
+        #: Opens the line, gives the node its scripts, or probes it.
+        self._task: asyncio.Task[None] | None = None
         self._flush_planned = False
         self._failures = 0
         self._retired = False
@@ -140,126 +143,149 @@ class Lane:
         A call under way may have been run; every script may be run again with the same request.
         """
         self._retired = True
-        calls = [call for call in (*self._sent, *self._waiting) if not call.done]
-        self._sent.clear()
+        calls = [*self._hang_up(), *self._waiting, *self.holds.take_all()]
         self._waiting.clear()
-        calls += self.holds.take_all()
-        for task in (self._pipeline, self._probes):
-            if task:
-                task.cancel()
-        return sorted(calls, key=lambda call: call.number)
+        return sorted((call for call in calls if not call.done), key=lambda call: call.number)
 
     def missed(self) -> None:
         """Take note that a call got no answer within its deadline."""
         self._fail("no answer within the deadline")
 
     async def drain(self) -> None:
-        """Wait for what is under way."""
-        while self._pipeline:
-            await asyncio.gather(self._pipeline, return_exceptions=True)
+        """Wait for what is under way; each call ends at its deadline at the latest."""
+        while calls := [call for call in (*self._under_way(), *self._waiting) if not call.done]:
+            await asyncio.wait([call.answer for call in calls])
 
     async def close(self) -> None:
         """Close the connections; the lane must have been retired."""
-        tasks = [task for task in (self._pipeline, self._probes) if task]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._task:
+            await asyncio.gather(self._task, return_exceptions=True)
         await self.holds.close()
         await self._dialogue.close()
 
-    # ------------------------------------------------------------------------- pipelines
+    # ----------------------------------------------------------------------------- turns
 
     def _plan(self) -> None:
-        if self._pipeline is None and not self._flush_planned and self._waiting:
+        if not self._flush_planned and self._waiting:
             self._flush_planned = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_planned = False
-        if self._pipeline or self.lost or self._retired:
+        if self._task or self._missing or self.lost or self._retired:
             return
-        batch: list[Call] = []
-        while self._waiting and len(batch) < _BATCH_MAX:
-            call = self._waiting.popleft()
-            if not call.done:  # else its caller has given up
-                batch.append(call)
-        if batch:
-            self._sent = batch
-            self._pipeline = background(self._send(batch))
-            self._pipeline.add_done_callback(self._ended)
+        if self._line is None:
+            if self._waiting:
+                self._begin(self._open())
+            return
+        while self._waiting and self._line.is_free:
+            batch: list[Call] = []
+            while self._waiting and len(batch) < _BATCH_MAX:
+                call = self._waiting.popleft()
+                if not call.done:  # else its caller has given up
+                    batch.append(call)
+            if batch:
+                self._line.send(batch)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._pipeline = None
-        self._sent = []
-        self._flush()
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        self._task = background(work)
+        self._task.add_done_callback(self._ended)
 
-    async def _send(self, batch: list[Call]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is task:
+            self._task = None
+            self._flush()
+
+    async def _open(self) -> None:
+        if self._failures > 1:
+            await asyncio.sleep(_REPEAT_S)
         try:
-            answers = await self._execute(batch)
+            writer = await self._connector.open(self.address)
         except ConnectionLost as error:
             if error.denied:
-                for call in batch:
+                for call in self._waiting:
                     call.fail(unreachable(str(error)))
-            if not any(call.missed for call in batch):  # else each was counted already
-                self._fail(str(error))
-            if not self.lost:
-                if self._failures > 1:
-                    await asyncio.sleep(_REPEAT_S)
-                self.resume(batch)
-        else:
-            self._failures = 0
-            self._deliver(batch, answers)
+            self._broke(str(error))
+            return
+        self._line = Line(
+            writer, self._connector.timeout_s, answered=self._answered, broke=self._broke
+        )
 
-    def _deliver(self, batch: list[Call], answers: list[object]) -> None:
+    def _answered(self, answered: Answered) -> None:
+        self._failures = 0
         bounced: list[tuple[Call, Exception]] = []
-        for call, answer in zip(batch, answers, strict=True):
+        for call, answer in answered:
             if call.answer.done():
                 continue
-            if isinstance(answer, _BOUNCES):
-                bounced.append((call, answer))
-            elif isinstance(answer, Exception):
-                call.fail(_refused(call, answer))
-            else:
+            if not isinstance(answer, Exception):
                 call.answer.set_result(answer)
+            elif isinstance(answer, _BOUNCES):
+                bounced.append((call, answer))
+            elif _is_missing(answer) and self._desk.library and call.given is None:
+                self._missing.append(call)
+            else:
+                given = call.given
+                call.fail(_refused(call, given if isinstance(given, Exception) else answer))
         if bounced:
             self._desk.bounced(self, bounced)
+        if self._missing and self._line and self._line.is_idle and not self._task:
+            self._begin(self._give())
+        elif self._waiting:
+            self._flush()
 
-    async def _execute(self, batch: list[Call]) -> list[object]:
-        answers = await self._round_trip(batch)
-        missing = [place for place, answer in enumerate(answers) if _is_missing(answer)]
-        if not missing or self._desk.library is None:
-            return answers
-        # A new server, or a new version of ours: give it the scripts, then repeat those calls.
-        loaded = await self._load(self._desk.library)
-        repeated = await self._round_trip([batch[place] for place in missing])
-        for place, answer in zip(missing, repeated, strict=True):
-            answers[place] = loaded if _is_missing(answer) else answer
-        return answers
+    async def _give(self) -> None:
+        """Give a new server, or one that has our last version, the scripts, then repeat calls."""
+        library = self._desk.library
+        assert library is not None  # noqa: S101 - else no call is missing one
+        try:
+            given = await self._load(library)
+        except ConnectionLost as error:
+            self._broke(str(error))
+            return
+        calls, self._missing = self._missing, []
+        for call in calls:
+            call.given = given
+        self.resume(calls)
 
     async def _load(self, library: Library) -> object:
         """Return how the server has answered; that it has the library by now is no harm."""
+        timeout_s = self._connector.timeout_s
         loaded, listed = await self._dialogue.exchange(
             [
                 ("FUNCTION", "LOAD", library.text),
                 ("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES),
             ],
-            self._timeout_s,
+            timeout_s,
         )
         if isinstance(listed, list) and (outdated := library.superfluous(listed)):
             deletes = [("FUNCTION", "DELETE", name) for name in outdated]
-            await self._dialogue.exchange(deletes, self._timeout_s)
+            await self._dialogue.exchange(deletes, timeout_s)
         return loaded
 
-    async def _round_trip(self, batch: list[Call]) -> list[object]:
-        commands: list[Command] = []
-        places = []
-        for call in batch:
-            if call.asking:
-                commands.append(("ASKING",))
-            places.append(len(commands))
-            commands.append(call.command)
-        answers = await self._dialogue.exchange(commands, self._timeout_s)
-        return [answers[place] for place in places]
+    def _under_way(self) -> list[Call]:
+        return [*(self._line.calls if self._line else ()), *self._missing]
+
+    def _hang_up(self) -> list[Call]:
+        """Close the line and end what goes on; return the calls that were under way."""
+        calls = sorted(self._under_way(), key=lambda call: call.number)
+        self._missing = []
+        if self._line:
+            self._line.close()
+            self._line = None
+        task, self._task = self._task, None
+        if task and task is not asyncio.current_task():
+            task.cancel()
+        return calls
 
     # -------------------------------------------------------------------------- evidence
+
+    def _broke(self, words: str) -> None:
+        """Take note that the line broke, or could not be opened."""
+        opening = self._line is None
+        calls = self._hang_up()
+        if not any(call.missed for call in (self._waiting if opening else calls)):
+            self._fail(words)  # else each of them was counted
+        self.resume(calls)
 
     def _fail(self, words: str) -> None:
         self._failures += 1
@@ -269,23 +295,19 @@ class Lane:
     def _lose(self, words: str) -> None:
         self.lost = words
         _log.warning("redis node lost", node=str(self.address), evidence=words)
-        for call in (*self._sent, *self._waiting, *self.holds.take_all()):
+        for call in (*self._hang_up(), *self._waiting, *self.holds.take_all()):
             call.fail(unreachable(words))
         self._waiting.clear()
-        if self._pipeline:
-            self._pipeline.cancel()
-        self._probes = background(self._probe())
+        self._begin(self._probe())
         self._desk.suspect()
         self._desk.changed()
 
     async def _probe(self) -> None:
-        if self._pipeline:
-            await asyncio.gather(self._pipeline, return_exceptions=True)
         good = 0
         while good < EVIDENCE:
             await asyncio.sleep(_PROBE_S)
             try:
-                (answer,) = await self._dialogue.exchange([("PING",)], self._timeout_s)
+                (answer,) = await self._dialogue.exchange([("PING",)], self._connector.timeout_s)
             except ConnectionLost as error:
                 answer = error
             if isinstance(answer, Exception):
@@ -295,7 +317,6 @@ class Lane:
                 good += 1
         self.lost = None
         self._failures = 0
-        self._probes = None
         _log.info("redis node back", node=str(self.address))
         self._desk.changed()
 

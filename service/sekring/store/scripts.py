@@ -45,6 +45,7 @@ from sekring.store.contract import (
     ViewRequest,
     WebhookClaim,
 )
+from sekring.store.replies import PermitReply, ReportReply
 
 __all__ = ["Scripts"]
 
@@ -55,17 +56,16 @@ class Scripts(ScriptCalls):
     async def permit(self, request: PermitRequest) -> Admission:
         """Ask for an attempt."""
         keys = self._keyspace.instance(request.instance_id)
-        partition = self._keyspace.partition_of(request.instance_id)
-        keys.append(self._keyspace.builds(partition))
-        return await self._run("permit", keys, request, Admission)
+        return await self._run_array("permit", keys, request, PermitReply)
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""
-        return await self._on_record("report", request.instance_id, request, Verdict)
+        keys = self._keyspace.instance(request.instance_id)
+        return await self._run_array("report", keys, request, ReportReply)
 
     async def reset(self, request: ResetRequest) -> ResetDone:
         """Close the breaker and clear its counters."""
-        return await self._on_record("reset", request.instance_id, request, ResetDone)
+        return await self._on_instance("reset", request.instance_id, request, ResetDone)
 
     async def trip(self, request: TripRequest) -> Forced:
         """Force the breaker open."""
@@ -216,15 +216,3 @@ class Scripts(ScriptCalls):
         self, name: str, instance_id: str, request: Request, reply: type[Reply]
     ) -> Reply:
         return await self._run(name, self._keyspace.instance(instance_id), request, reply)
-
-    async def _on_record(
-        self, name: str, instance_id: str, request: Request, reply: type[Reply]
-    ) -> Reply:
-        """Do as `_on_instance` with a script that also keeps the record of failures."""
-        partition = self._keyspace.partition_of(instance_id)
-        keys = [
-            *self._keyspace.instance(instance_id),
-            self._keyspace.records(partition),
-            self._keyspace.minutes(partition),
-        ]
-        return await self._run(name, keys, request, reply)
