@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize(
     "process",
     [
-        pytest.param("import sekring.http.app", id="a server process"),
+        pytest.param("import sekring.lean, sekring.http.app", id="a server process"),
         pytest.param("import sekring.lean, sekring.cli.server", id="its supervisor"),
     ],
 )
@@ -27,3 +27,8 @@ def test_who_wants_it_loads_it_later() -> None:
         "import sekring.lean, rich.traceback, opentelemetry.sdk.metrics as metrics\nmetrics.Meter"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_server_process_that_has_started_looks_for_garbage_again() -> None:
+    code = "import gc; gc.disable(); from sekring.http.garbage import settle_garbage as settle"
+    subprocess.run([sys.executable, "-c", f"{code}; settle(); assert gc.isenabled()"], check=True)

@@ -165,7 +165,7 @@ def _refuse_unknown(response: Response[Any]) -> Response[Any]:
 
 
 def from_environment() -> HotRoutes:
-    """Return the app for the environment's settings: what each server process calls."""
+    """Return the app for the environment's settings."""
     settle_scheduling()
     settings = load(os.environ).settings
     configure_logging(settings.log_level, settings.log_format)
