@@ -9,11 +9,12 @@ collector of traces on the other (Redis on a third where there is one). redis-be
 service's place. Beside each rate stands the processor time that a request took of the service's
 processes and of Redis, work that was put off included: what to go by on a busy machine.
 
-What is sent: permits of 200 open instances; permits of instances never seen, each of which
-registers an attempt in Redis; failures of 20,000 instances, 14 each, of which none trips; the same
-in batches of 100; batches of first failures, each of another instance, which is the one load that
-redis-benchmark can send as well. The latency at a given rate is that of 256 connections that pause
-between requests, by chance: wrk knows no fixed rate.
+What is sent: permits of 200 open instances, without a body and with one that names the gateway;
+permits of instances never seen, each of which registers an attempt in Redis; failures of 20,000
+instances, 14 each, of which none trips; the same in batches of 100; batches of first failures, each
+of another instance, which is the one load that redis-benchmark can send as well. The latency at a
+given rate is that of 256 connections that pause between requests, by chance: wrk knows no fixed
+rate.
 
 `--check` compares the ratios with the stored ones and writes nothing.
 """
@@ -31,7 +32,7 @@ from loadtest import wrk
 from loadtest.figures import Ratio
 from loadtest.keeping import RESULTS, keep
 from loadtest.machine import Cores, described, on_core
-from loadtest.rounds import Cost, Round
+from loadtest.rounds import BESIDE, Cost, Round
 from loadtest.stage import Collector
 from loadtest.targets import plot, table, worse
 
@@ -90,7 +91,7 @@ def measure(rounds: int, seconds: float, command: str = "") -> Bench:
             name: Ratio.between(
                 _each(costs[name], "server_us"), _each(costs[f"noop_{name}"], "server_us")
             )
-            for name in ("permit_open", "permit_closed", "report")
+            for name in BESIDE
         },
     )
 
@@ -100,10 +101,7 @@ def _ratios(costs: dict[str, list[Cost]], cores: Cores) -> dict[str, Ratio]:
         return _each(costs[name], "per_s")
 
     one, two = costs["permit_open"], costs["permit_two_processes"]
-    ratios = {
-        name: Ratio.between(rates(name), rates(f"noop_{name}"))
-        for name in ("permit_open", "permit_closed", "report")
-    }
+    ratios = {name: Ratio.between(rates(name), rates(f"noop_{name}")) for name in BESIDE}
     ratios["batch"] = Ratio.between(rates("batch_fresh"), rates("redis_benchmark"))
     ratios["permit_p99"] = Ratio.between(
         _each(costs["permit_paced"], "p99_ms"), _each(costs["noop_paced"], "p99_ms")

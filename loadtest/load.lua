@@ -39,24 +39,25 @@ local function batch_of(instance_of, n)
   return post('/v1/outcomes', '{"outcomes":[' .. table.concat(items, ',') .. ']}')
 end
 
+-- What a gateway may say of itself; one whose token has its name need not.
 local ASKING = '{"gateway":"gateway-2"}'
 
 local kinds = {
   noop = function()
-    return post('/noop', ASKING)
-  end,
-  noop_bare = function()
     return post('/noop', '')
   end,
-  permit_open = function(n)
-    return post(string.format('/v1/instances/62810%09d/attempts', n % OPEN), ASKING)
+  noop_body = function()
+    return post('/noop', ASKING)
   end,
-  permit_open_bare = function(n)
+  permit_open = function(n)
     return post(string.format('/v1/instances/62810%09d/attempts', n % OPEN), '')
+  end,
+  permit_open_body = function(n)
+    return post(string.format('/v1/instances/62810%09d/attempts', n % OPEN), ASKING)
   end,
   -- Each another instance: one that was permitted has an attempt under way and is no longer plainly closed.
   permit_closed = function(n)
-    return post(string.format('/v1/instances/62811%09d/attempts', n), ASKING)
+    return post(string.format('/v1/instances/62811%09d/attempts', n), '')
   end,
   report = function(n)
     return post('/v1/instances/' .. failing(n) .. '/outcomes', '{' .. FAILURE:format(n) .. '}')

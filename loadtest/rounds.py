@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 import httpx
 from msgspec import Struct
@@ -11,7 +14,17 @@ from loadtest.machine import Cores
 from loadtest.stage import Collector, Served
 from tests.servers import RedisServer
 
-__all__ = ["Cost", "Round"]
+__all__ = ["BESIDE", "Cost", "Round"]
+
+#: Loads, and what the route that does nothing is sent beside each: as little, or as much.
+BESIDE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "permit_open": "noop",
+        "permit_open_body": "noop_body",
+        "permit_closed": "noop",
+        "report": "noop_body",
+    }
+)
 
 #: As many as `load.lua` has.
 _OPEN, _BATCH = 200, 100
@@ -69,9 +82,9 @@ class Round:
             with stage.service(server.url, cores, self._collector) as service:
                 see_answers(service)
                 self._idle(service)
-                for kind in ("permit_open", "permit_closed", "report"):
-                    # Each beside the route that does nothing, within seconds.
-                    self._throughput(noop, "noop", f"noop_{kind}")
+                for kind, beside in BESIDE.items():
+                    # Within seconds of each other.
+                    self._throughput(noop, beside, f"noop_{kind}")
                     self._throughput(service, kind)
                 rate = _SHARE * self.costs["permit_open"].per_s
                 self._paced(noop, "noop", rate, "noop_paced")

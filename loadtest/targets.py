@@ -35,6 +35,7 @@ _NOOP = "a route that does nothing"
 #: By the names under which the parts keep their figures.
 TARGETS: dict[str, Target] = {
     "permit_open": Target("permit, open, from the view", _NOOP, 1.2),
+    "permit_open_body": Target("permit, open, with a body", _NOOP, 1.2),
     "permit_closed": Target("permit, closed, from the view", _NOOP, 1.2),
     "report": Target("report, one a request", _NOOP, 0.8),
     "batch": Target("report, batches of 100, each", "redis-benchmark -P 16, same script", 0.5),

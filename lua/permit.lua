@@ -45,16 +45,16 @@ end
 
 -- Free slots are those that nobody holds; one whose prober died is free at its deadline.
 local function take_slot(attempt_id)
-  if redis.call('ZSCORE', PROBES, attempt_id) then return true end
+  if redis.call('ZSCORE', own('probes'), attempt_id) then return true end
   if probes_in_flight() >= policy.probes then return false end
-  redis.call('ZADD', PROBES, now + policy.probe_ttl_ms, attempt_id)
-  redis.call('PEXPIRE', PROBES, policy.probe_ttl_ms + HOUR_MS)
+  redis.call('ZADD', own('probes'), now + policy.probe_ttl_ms, attempt_id)
+  redis.call('PEXPIRE', own('probes'), policy.probe_ttl_ms + HOUR_MS)
   return true
 end
 
 local function next_free_slot_ms()
-  local _, deadline = next_slot(PROBES)
-  local _, credit = next_slot(PROVING)
+  local _, deadline = next_slot(own('probes'))
+  local _, credit = next_slot(own('proving'))
   return math.min(deadline or math.huge, credit or math.huge) - now
 end
 

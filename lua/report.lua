@@ -56,7 +56,7 @@ local at -- when it happened
 local function answer(why, tripped)
   save()
   local retry_after_ms
-  if s.state == 'open' or s.state == 'forced_open' then
+  if refuses(s) then
     retry_after_ms = remaining()
   else
     retry_after_ms = backoff_ms()
@@ -74,7 +74,7 @@ local function is_late()
 end
 
 local function is_seen()
-  return s.seen_until_ms > now and redis.call('ZSCORE', SEEN, request.id)
+  return s.seen_until_ms > now and redis.call('ZSCORE', own('seen'), request.id)
 end
 
 local function is_in_window()
@@ -99,11 +99,11 @@ end
 -- Gives back the probe slot of the attempt, or without an attempt's id the oldest.
 local function release_slot()
   if s.state ~= 'half_open' then return end
-  local attempt_id = request.attempt_id or next_slot(PROBES) or next_slot(PROVING)
+  local attempt_id = request.attempt_id or next_slot(own('probes')) or next_slot(own('proving'))
   if not attempt_id then return end
-  redis.call('ZREM', PROBES, attempt_id)
-  local credit_ms = tonumber(redis.call('ZSCORE', PROVING, attempt_id))
-  if credit_ms and credit_ms > now then redis.call('ZREM', PROVING, attempt_id) end
+  redis.call('ZREM', own('probes'), attempt_id)
+  local credit_ms = tonumber(redis.call('ZSCORE', own('proving'), attempt_id))
+  if credit_ms and credit_ms > now then redis.call('ZREM', own('proving'), attempt_id) end
 end
 
 -- It was paired anew: nothing terminal is left.
@@ -121,11 +121,11 @@ local function succeed()
   if s.terminal ~= '' then lift_terminal() end
   if s.state == 'half_open' then
     blame()
-    local attempt_id = request.attempt_id or next_slot(PROBES) or request.id
-    redis.call('ZREM', PROBES, attempt_id)
-    if redis.call('ZCOUNT', PROVING, '(' .. now, '+inf') < policy.probes then
-      redis.call('ZADD', PROVING, 'NX', at + policy.stable_after_ms, attempt_id)
-      redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS)
+    local attempt_id = request.attempt_id or next_slot(own('probes')) or request.id
+    redis.call('ZREM', own('probes'), attempt_id)
+    if redis.call('ZCOUNT', own('proving'), '(' .. now, '+inf') < policy.probes then
+      redis.call('ZADD', own('proving'), 'NX', at + policy.stable_after_ms, attempt_id)
+      redis.call('PEXPIRE', own('proving'), INSTANCE_TTL_MS)
     end
   end
   if s.connection ~= 'connected' and is_present() then
@@ -145,10 +145,10 @@ end
 
 local function enough_reporters()
   if policy.min_reporters == 1 then return true end
-  redis.call('ZADD', REPORTERS, 'GT', at, request.gateway or '')
-  redis.call('ZREMRANGEBYSCORE', REPORTERS, '-inf', now - policy.window_ms)
-  redis.call('PEXPIRE', REPORTERS, policy.window_ms + HOUR_MS)
-  return redis.call('ZCARD', REPORTERS) >= policy.min_reporters
+  redis.call('ZADD', own('reporters'), 'GT', at, request.gateway or '')
+  redis.call('ZREMRANGEBYSCORE', own('reporters'), '-inf', now - policy.window_ms)
+  redis.call('PEXPIRE', own('reporters'), policy.window_ms + HOUR_MS)
+  return redis.call('ZCARD', own('reporters')) >= policy.min_reporters
 end
 
 -- False if it was counted before. The set never needs more members than the threshold: the newest decide.
@@ -199,12 +199,13 @@ end
 -- One that was added to FAILURES.
 local function count()
   keep_counted(at)
-  if s.state == 'half_open' then
+  local state = s.state
+  if state == 'half_open' then
     open_for_cooldown('reopen', 'probe_failed')
     return answer('counted', true)
   end
   local reporters = enough_reporters()
-  if s.state == 'closed' and reporters and weight() >= policy.failure_threshold then
+  if state == 'closed' and reporters and weight() >= policy.failure_threshold then
     open_for_cooldown('trip', 'failures')
     return answer('counted', true)
   end

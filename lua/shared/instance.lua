@@ -121,7 +121,7 @@ local function write(...)
 end
 
 local function begin(KEYS, writes)
-  name_keys(KEYS, request.instance_id)
+  name_keys(KEYS)
   writing = writes
   kept = redis.call('GET', INSTANCE)
   if kept then
@@ -129,11 +129,12 @@ local function begin(KEYS, writes)
   else
     unuse()
     unpack_breaker('')
-    write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS) -- of a lost record
+    write('DEL', FAILURES, own('seen'), own('probes'), own('proving'), own('reporters')) -- of a lost record
   end
   stored.failures, stored.last_failure_ms, stored.attempts = s.failures, s.last_failure_ms, s.attempts
   stored.connection, stored.registered_ms = s.connection, s.registered_ms
-  now = math.max(server_ms(), s.touched_ms)
+  now = server_ms()
+  if now < s.touched_ms then now = s.touched_ms end
   policy = policy_in_force(POLICIES, request.instance_id)
   by_clock = false
   transitions = nil
@@ -155,7 +156,7 @@ local function record(action, before, at)
     until_ms = s.until_ms > 0 and s.until_ms or nil,
   }, by_clock and CLOCK or caller())
   append_event(EVENTS, entry)
-  append_history(HISTORY, entry)
+  append_history(own('history'), entry)
   if action == 'policy' then return end
   if not by_clock then blame() end
   note({

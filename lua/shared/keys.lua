@@ -2,8 +2,7 @@
 -- which the names of all others begin. A key that is given costs more than most commands on it, and a call touches
 -- few. PARTITION itself is never a key: while a cluster moves a slot, it runs no call that is given a key that is
 -- there and one that is not, and so none until all keys of the slot are on one node.
-local INSTANCE, PARTITION
-local FAILURES, SEEN, PROBES, PROVING, REPORTERS, HISTORY
+local INSTANCE, PARTITION, FAILURES
 local POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW, RECORDS, MINUTES, BUILDS
 
 -- Names of the partitions' keys: each is put together once.
@@ -22,13 +21,13 @@ local function partition_names(partition)
   return unpack(names)
 end
 
-local function name_keys(KEYS, instance_id)
+-- The instance's own key of a kind: named where it is used, which most are not.
+local function own(kind)
+  return PARTITION .. ':' .. kind .. ':' .. request.instance_id
+end
+
+local function name_keys(KEYS)
   INSTANCE, PARTITION = KEYS[1], KEYS[2]
-  FAILURES = PARTITION .. ':failures:' .. instance_id
-  SEEN = PARTITION .. ':seen:' .. instance_id
-  PROBES = PARTITION .. ':probes:' .. instance_id
-  PROVING = PARTITION .. ':proving:' .. instance_id
-  REPORTERS = PARTITION .. ':reporters:' .. instance_id
-  HISTORY = PARTITION .. ':history:' .. instance_id
+  FAILURES = own('failures')
   POLICIES, TOTALS, INDEX, DUE, EVENTS, VIEW, RECORDS, MINUTES, BUILDS = partition_names(PARTITION)
 end

@@ -70,18 +70,18 @@ end
 -- Keeps report ids as duplicates for a whole window from `at` on.
 local function remember(ids, at)
   if not writing or #ids == 0 then return end
-  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', at - policy.window_ms)
+  redis.call('ZREMRANGEBYSCORE', own('seen'), '-inf', at - policy.window_ms)
   for first = 1, #ids, 1000 do
     local members = {}
     for i = first, math.min(first + 999, #ids) do
       members[#members + 1] = at
       members[#members + 1] = ids[i]
     end
-    redis.call('ZADD', SEEN, unpack(members))
+    redis.call('ZADD', own('seen'), unpack(members))
   end
-  redis.call('ZREMRANGEBYRANK', SEEN, 0, -(4 * policy.failure_threshold + 1))
+  redis.call('ZREMRANGEBYRANK', own('seen'), 0, -(4 * policy.failure_threshold + 1))
   s.seen_until_ms = math.max(s.seen_until_ms, at + policy.window_ms)
-  redis.call('PEXPIRE', SEEN, s.seen_until_ms - now + HOUR_MS)
+  redis.call('PEXPIRE', own('seen'), s.seen_until_ms - now + HOUR_MS)
 end
 
 local function counted_ids()
@@ -89,13 +89,13 @@ local function counted_ids()
 end
 
 local function drop_failures()
-  write('DEL', FAILURES, REPORTERS)
+  write('DEL', FAILURES, own('reporters'))
   s.failures = 0
   s.oldest_ms = 0
 end
 
 local function drop_probes()
-  write('DEL', PROBES, PROVING)
+  write('DEL', own('probes'), own('proving'))
 end
 
 -- Opens, or opens anew with another cause and end.
@@ -177,11 +177,12 @@ local function credit_connection(at)
 end
 
 local function probe_successes()
-  return redis.call('ZCOUNT', PROVING, '-inf', now)
+  return redis.call('ZCOUNT', own('proving'), '-inf', now)
 end
 
 local function probes_in_flight()
-  return redis.call('ZCOUNT', PROBES, '(' .. now, '+inf') + redis.call('ZCOUNT', PROVING, '(' .. now, '+inf')
+  local unproven = redis.call('ZCOUNT', own('proving'), '(' .. now, '+inf')
+  return redis.call('ZCOUNT', own('probes'), '(' .. now, '+inf') + unproven
 end
 
 -- The first attempt of PROBES or PROVING whose time is still to come, and that time.
@@ -193,7 +194,7 @@ end
 -- When the last of the needed probe successes is credited; never while some are missing.
 local function all_proven_ms()
   if policy.probes == 0 then return now end
-  local last = redis.call('ZRANGE', PROVING, policy.probes - 1, policy.probes - 1, 'WITHSCORES')
+  local last = redis.call('ZRANGE', own('proving'), policy.probes - 1, policy.probes - 1, 'WITHSCORES')
   return tonumber(last[2]) or NEVER
 end
 
@@ -203,7 +204,7 @@ end
 
 -- Nothing is left of an instance that was silent for a day.
 local function fade()
-  write('DEL', FAILURES, SEEN, PROBES, PROVING, REPORTERS)
+  write('DEL', FAILURES, own('seen'), own('probes'), own('proving'), own('reporters'))
   forget_record()
 end
 
@@ -236,7 +237,7 @@ local function settle()
     at, change = next_change()
   end
   trim(now)
-  if s.state == 'half_open' then write('ZREMRANGEBYSCORE', PROBES, '-inf', now) end
+  if s.state == 'half_open' then write('ZREMRANGEBYSCORE', own('probes'), '-inf', now) end
   by_clock = false
 end
 
@@ -261,7 +262,8 @@ local function backoff_ms()
   local backoff = policy.backoff
   local wait = backoff.cap_ms
   if s.last_kind ~= 'unknown' then
-    wait = math.min(wait, backoff.base_ms * backoff.factor ^ math.min(tries - 1, 64))
+    local grown = backoff.base_ms * backoff.factor ^ (tries < 65 and tries - 1 or 64)
+    if grown < wait then wait = grown end
   end
   return math.floor(wait * (1 - backoff.jitter * (request.random or 0)))
 end

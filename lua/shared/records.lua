@@ -13,9 +13,10 @@ local WHILE_OPEN_MAX = 64
 -- Set with the first failure counted in a minute, which may itself be an hour old.
 local RECORDS_TTL_MS = 2 * HOUR_MS
 
-local function append(at, rest)
+local function append(at, kind, gateway, rest)
   -- `%d`: Lua by itself writes every number as a fraction, and takes three times as long.
-  local length = redis.call('RPUSH', RECORDS, string.format('%d', at) .. ' ' .. request.instance_id .. rest)
+  local line = string.format('%d', at) .. ' ' .. request.instance_id .. ' ' .. kind .. ' ' .. gateway .. rest
+  local length = redis.call('RPUSH', RECORDS, line)
   if length >= RECORDS_MAX + RECORDS_STEP then redis.call('LTRIM', RECORDS, -RECORDS_MAX, -1) end
 end
 
@@ -33,16 +34,15 @@ end
 -- off it cannot trip by any policy.
 local function keep_counted(at)
   if at <= now - HOUR_MS then return end
-  local why = s.state == 'disabled' and ' disabled' or ''
-  append(at, ' ' .. request.kind .. ' ' .. (request.gateway or '') .. why)
-  if redis.call('HINCRBY', MINUTES, math.floor(at / MINUTE_MS), 1) == 1 then tidy() end
+  append(at, request.kind, request.gateway or '', s.state == 'disabled' and ' disabled' or '')
+  if redis.call('HINCRBY', MINUTES, (at - at % MINUTE_MS) / MINUTE_MS, 1) == 1 then tidy() end
 end
 
 -- One that was not counted, though by another policy it might have been. Nobody remembers its report, so the
 -- id goes with it: a repeated one is known by that.
 local function keep_uncounted(at, why)
   if at <= now - HOUR_MS then return end
-  append(at, ' ' .. request.kind .. ' ' .. (request.gateway or '') .. ' ' .. why .. ' ' .. request.id)
+  append(at, request.kind, request.gateway or '', ' ' .. why .. ' ' .. request.id)
   redis.call('PEXPIRE', RECORDS, RECORDS_TTL_MS)
 end
 
@@ -54,6 +54,6 @@ end
 -- By no policy do the failures until then count any longer. Only where there may be some on record: a reset of
 -- the whole fleet would drive all failures out of it.
 local function keep_cleared(at)
-  append(at, '   cleared')
+  append(at, '', '', ' cleared')
   redis.call('PEXPIRE', RECORDS, RECORDS_TTL_MS)
 end

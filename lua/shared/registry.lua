@@ -97,6 +97,12 @@ local function next_due()
   return due
 end
 
+-- Whether nothing has changed that could make it due any earlier, as in most calls while an instance fails.
+local function is_due_as_before()
+  return packed_breaker and s.connection == '' and s.due_ms > now and s.state ~= 'half_open'
+    and (s.failures == 0 or s.oldest_ms + policy.window_ms >= s.due_ms)
+end
+
 -- Every key expires by itself, long after its last use. Refreshed once an hour, not at every call.
 local function wants_refresh()
   return now - s.registered_ms >= HOUR_MS
@@ -104,7 +110,7 @@ end
 
 local function refresh_expiry()
   if s.failures > 0 then redis.call('PEXPIRE', FAILURES, INSTANCE_TTL_MS) end
-  if s.state == 'half_open' then redis.call('PEXPIRE', PROVING, INSTANCE_TTL_MS) end
+  if s.state == 'half_open' then redis.call('PEXPIRE', own('proving'), INSTANCE_TTL_MS) end
   for _, key in ipairs({ TOTALS, INDEX, DUE, VIEW }) do redis.call('PEXPIRE', key, PARTITION_TTL_MS) end
 end
 
@@ -131,7 +137,8 @@ local function plain(of)
 end
 
 local function refuses(of)
-  return of.state == 'open' or of.state == 'forced_open'
+  local state = of.state
+  return state == 'open' or state == 'forced_open'
 end
 
 local function facts()
@@ -189,15 +196,17 @@ local function save()
     update_totals(enlist(), contribution(s))
   elseif adds_alike() then
     add('failures', s.failures - stored.failures)
-    add('retry_attempts', retries(s) - retries(stored))
+    if s.attempts ~= stored.attempts then add('retry_attempts', retries(s) - retries(stored)) end
   else
     update_totals(contribution(stored), contribution(s))
     relist()
   end
-  local due = next_due()
-  if refresh or due < s.due_ms or s.due_ms <= now then
-    redis.call('ZADD', DUE, due, request.instance_id)
-    s.due_ms = due
+  if refresh or not is_due_as_before() then
+    local due = next_due()
+    if refresh or due < s.due_ms or s.due_ms <= now then
+      redis.call('ZADD', DUE, due, request.instance_id)
+      s.due_ms = due
+    end
   end
   local refreshes = refresh or not packed_breaker and (s.state ~= stored.state or s.until_ms ~= stored.until_ms)
   save_record(refreshes)

@@ -5,7 +5,6 @@ breaker in plain Python (`sekring.local`). All times are milliseconds.
 """
 
 import random
-import secrets
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +34,8 @@ class PermitRequest(Request, frozen=True, kw_only=True, array_like=True):
     """`lua/permit.lua`, which takes the fields by their order."""
 
     instance_id: str
-    token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(6))
+    #: Tells the attempts of an instance in one epoch apart; it is no secret.
+    token: str = msgspec.field(default_factory=lambda: f"{random.getrandbits(32):08x}")
     build: str | None = None
     epoch: int | None = None
     age_ms: int = 0

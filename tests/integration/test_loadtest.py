@@ -20,7 +20,8 @@ from sekring.store.keys import Keyspace
 PROGRAMS = {"wrk": "wrk", "redis-benchmark": "redis-tools"}
 
 LOADS = {
-    "noop_permit_open", "permit_open", "noop_permit_closed", "permit_closed", "noop_report",
+    "noop_permit_open", "permit_open", "noop_permit_open_body", "permit_open_body",
+    "noop_permit_closed", "permit_closed", "noop_report",
     "report", "noop_paced", "permit_paced", "batch", "batch_fresh", "permit_two_processes",
     "redis_benchmark",
 }  # fmt: skip
@@ -51,7 +52,7 @@ def test_the_bench_sends_every_load_and_divides_within_a_round(
     # Each registers an attempt, or counts a failure: in Redis.
     assert found.costs["report"].redis_us > 0
     assert found.costs["batch"].server_us > 0
-    for name in ("permit_open", "permit_closed", "report"):
+    for name in ("permit_open", "permit_open_body", "permit_closed", "report"):
         divided = found.costs[name].per_s / found.costs[f"noop_{name}"].per_s
         assert found.ratios[name].median == pytest.approx(divided, rel=0.01)
     assert "permit, open, from the view" in capsys.readouterr().out

@@ -318,22 +318,23 @@ def test_no_key_is_used_beyond_those_of_the_header(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if _NAMING in assemble(name)])
 def test_the_keys_that_a_script_names_itself_are_those_of_the_header(name: str) -> None:
     text = _COMMENT.sub("", assemble(name).replace(_NAMING, ""))
-    used = {word for word in re.findall(r"\b[A-Z]+\b", text) if word.lower() in KINDS}
-    assert used == {key for key, *_ in real_keys(name)}
+    words = {word for word in re.findall(r"\b[A-Z]+\b", text) if word.lower() in KINDS}
+    words |= {kind.upper() for kind in re.findall(r"\bown\('(\w+)'\)", text)}
+    assert words == {key for key, *_ in real_keys(name)}
 
 
 def test_scripts_name_keys_as_python_does() -> None:
     keyspace = Keyspace()
+    number = keyspace.partition_of(ID)
     record, partition = keyspace.instance(ID)
-    own = re.findall(r"(\w+) = PARTITION \.\. '(:\w+:)' \.\. instance_id", _NAMING)
-    assert [record, *(f"{partition}{name}{ID}" for _, name in own)] == keyspace.whole(ID)
-    assert all(name == f":{word.lower()}:" for word, name in own)
+    assert "return PARTITION .. ':' .. kind .. ':' .. request.instance_id" in _NAMING
+    kinds = {kind for name in NAMES for kind in re.findall(r"\bown\('(\w+)'\)", body(name))}
+    assert {record, *(f"{partition}:{kind}:{ID}" for kind in kinds)} == {*keyspace.whole(ID)}
 
     shared = re.findall(r"partition \.\. ':(\w+)'", _NAMING)
     words = re.search(r"([A-Z][A-Z, ]+) = partition_names", _NAMING)
     assert words
     assert words[1].lower().split(", ") == shared
-    number = keyspace.partition_of(ID)
     assert all(f"{partition}:{name}" == getattr(keyspace, name)(number) for name in shared)
 
 
