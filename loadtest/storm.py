@@ -4,7 +4,7 @@
 breaker per instance, and with the fleet guard above them. Sekring's own code and its Lua scripts
 run on a real embedded Valkey; the sessions and WhatsApp are simulated (`loadtest.fleet`,
 `loadtest.whatsapp` say how). It prints the figures, and writes them and a plot to
-`loadtest/results/`. `--quick` does it with 500 sessions.
+`loadtest/results/`. `--quick` does it with 1,000 sessions.
 """
 
 import argparse
@@ -108,13 +108,13 @@ class Results(Struct, frozen=True):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the storm as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.storm", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="500 sessions, 5 logins a second")
+    parser.add_argument("--quick", action="store_true", help="1,000 sessions, 10 logins a second")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     storm = Storm(seed=options.seed)
     if options.quick:
-        storm = Storm(sessions=500, logins_per_s=5, seed=options.seed)
+        storm = Storm(sessions=1_000, logins_per_s=10, seed=options.seed)
     # 20,000 breakers that trip would say so.
     level = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=level)

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import redis
 
+from sekring.store.calls import Call
+from sekring.store.connection import Command
 from sekring.store.library import Library, Script
 
 __all__ = ["NOW_MS", "AtTime", "together"]
@@ -27,34 +29,33 @@ class AtTime:
         """Run them through `client`, blocking: nothing else is to be done meanwhile."""
         self._client = client
         self._digests: dict[str, str] = {}
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
+        self._waiting: list[Call] = []
 
     def know(self, library: Library) -> None:
         """Load the scripts."""
         self._client.function_load(library.text, replace=True)
 
-    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+    def start(self, script: Script, keys: Sequence[str], request: bytes) -> Call:
         """Run `script` at the present virtual time."""
         fields = msgspec.msgpack.decode(request)
         # In an array it is the first (`sekring.requests`).
         fields[0 if isinstance(fields, list) else "now_ms"] = NOW_MS.get()
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[object] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._send)
-        command = (
+            asyncio.get_running_loop().call_soon(self._send)
+        command: Command = (
             "FCALL", script.function, len(keys), *keys, msgspec.msgpack.encode(fields),
         )  # fmt: skip
-        self._waiting.append((command, answer))
-        return await answer
+        call = Call(command, script, slot=0)
+        self._waiting.append(call)
+        return call
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
         with self._client.pipeline(transaction=False) as pipeline:
-            for command, _ in waiting:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
-                answer.set_result(reply)
+            for call in waiting:
+                pipeline.execute_command(*call.command)  # type: ignore[no-untyped-call]
+            for call, reply in zip(waiting, pipeline.execute(), strict=True):
+                call.answer.set_result(reply)
 
 
 async def together(

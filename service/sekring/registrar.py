@@ -6,20 +6,29 @@ has at most one attempt waiting here: until it is registered, the view does not 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from msgspec import structs
 
 from sekring.errors import StoreUnavailable
 from sekring.store.contract import PermitRequest
 from sekring.store.scripts import Scripts
-from sekring.telemetry.spans import Span, background, current, under
+from sekring.telemetry.spans import Span, background, current
 
 __all__ = ["Registrar"]
 
 #: Under way at once, at most: more would hold up the calls that somebody waits for.
 _AT_ONCE = 128
+
+
+class _Waiting(NamedTuple):
+    """An attempt, when it was permitted (`time.monotonic()`), and on whose behalf."""
+
+    request: PermitRequest
+    at_s: float
+    span: Span | None
 
 
 class Registrar:
@@ -36,12 +45,12 @@ class Registrar:
         self._scripts = scripts
         self._registered = registered
         self._failed = failed
-        self._waiting: dict[str, tuple[PermitRequest, float, Span | None]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._sender: asyncio.Task[None] | None = None
 
     def register(self, request: PermitRequest) -> None:
         """Have the attempt registered soon."""
-        self._waiting[request.instance_id] = (request, time.monotonic(), current())
+        self._waiting[request.instance_id] = _Waiting(request, time.monotonic(), current())
         if self._sender is None:
             self._sender = background(self._send_all())
 
@@ -53,7 +62,7 @@ class Registrar:
         waiting = self._waiting.pop(instance_id, None)
         if waiting is None:
             return False
-        await self._send(*waiting)
+        await self._send([waiting])
         return True
 
     async def close(self) -> None:
@@ -65,17 +74,21 @@ class Registrar:
         try:
             while self._waiting:
                 names = list(islice(self._waiting, _AT_ONCE))
-                await asyncio.gather(*(self._send(*self._waiting.pop(name)) for name in names))
+                await self._send([self._waiting.pop(name) for name in names])
         finally:
             self._sender = None
 
-    async def _send(self, request: PermitRequest, at_s: float, span: Span | None) -> None:
-        age_ms = round((time.monotonic() - at_s) * 1000)
-        aged = structs.replace(request, age_ms=age_ms)
+    async def _send(self, waiting: Sequence[_Waiting]) -> None:
+        now_s = time.monotonic()
+        asked = [
+            (structs.replace(one.request, age_ms=round((now_s - one.at_s) * 1000)), one.span)
+            for one in waiting
+        ]
         try:
-            with under(span):
-                await self._scripts.permit(aged)
-        except StoreUnavailable:
-            self._failed(aged)
+            answers = await self._scripts.permit_all(asked)
+            for (request, _), answer in zip(asked, answers, strict=True):
+                if isinstance(answer, StoreUnavailable):
+                    self._failed(request)
         finally:
-            self._registered(request.instance_id)
+            for request, _ in asked:
+                self._registered(request.instance_id)

@@ -276,11 +276,12 @@ async def test_a_server_that_only_reads_is_said_to_be_one(
 async def test_a_library_that_hangs_does_not_hold_up_the_gateway_for_ever(
     store: PostgresStore, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "_DEADLINE_S", 2)
     holder = await asyncpg.connect(database)
-    async with holder.transaction():
-        await holder.execute("LOCK TABLE whatsmeow_version")
-        said = await why_it_does_not_start(database)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "_DEADLINE_S", 2)
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE whatsmeow_version")
+            said = await why_it_does_not_start(database)
     await holder.close()
 
     assert "did not come to an end within 2 s" in said

@@ -20,6 +20,7 @@ from sekring.local.instance import Instance
 from sekring.local.memory import Change, Partition
 from sekring.model import FleetTotals, Origin, State, Verdict
 from sekring.policy import Policy, PolicyPatch, merge
+from sekring.store.calls import Call
 from sekring.store.contract import (
     DisableRequest,
     Facts,
@@ -373,7 +374,7 @@ def pairs(flat: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 @dataclass
-class Call:
+class Asked:
     """What Redis is asked, and what the reference says to it."""
 
     after: str
@@ -386,16 +387,15 @@ class OneRoundTrip:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[object]]] = []
+        self._waiting: list[Call] = []
 
     def know(self, library: Library) -> None:
         self.client.function_load(library.text, replace=True)
 
-    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
-        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        command = (script.function, len(keys), *keys, request)
-        self._waiting.append((command, answer))
-        return await answer
+    def start(self, script: Script, keys: Sequence[str], request: bytes) -> Call:
+        call = Call((script.function, len(keys), *keys, request), script, slot=0)
+        self._waiting.append(call)
+        return call
 
     async def gather(self, asks: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         tasks = [asyncio.create_task(ask()) for ask in asks]
@@ -407,10 +407,10 @@ class OneRoundTrip:
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
         with self.client.pipeline(transaction=False) as pipeline:
-            for command, _ in waiting:
-                pipeline.fcall(*command)
-            for (_, answer), reply in zip(waiting, pipeline.execute(), strict=True):
-                answer.set_result(reply)
+            for call in waiting:
+                pipeline.execute_command("FCALL", *call.command)  # type: ignore[no-untyped-call]
+            for call, reply in zip(waiting, pipeline.execute(), strict=True):
+                call.answer.set_result(reply)
 
 
 class Comparison:
@@ -432,7 +432,7 @@ class Comparison:
         #: Failures counted in each minute of the last hour, and the latest time of any instance.
         self.counted: Counter[int] = Counter()
         self.latest = START
-        self.calls: list[Call] = []
+        self.calls: list[Asked] = []
         self.after = "the beginning"
 
     async def flush(self) -> None:
@@ -445,7 +445,7 @@ class Comparison:
     def ask(
         self, method: Callable[..., Coroutine[Any, Any, Any]], request: Any, expected: Any
     ) -> None:
-        self.calls.append(Call(self.after, partial(method, request), expected))
+        self.calls.append(Asked(self.after, partial(method, request), expected))
 
     def compare(self, *numbers: int) -> None:
         """Read instances: everything that can be seen of them is the same."""
@@ -453,7 +453,7 @@ class Comparison:
             instance = self.instances[number]
             instance.advance(self.clock)
             self.calls.append(
-                Call(
+                Asked(
                     f"{self.after}, reading instance {number}",
                     partial(self._seen, instance.instance_id, self.clock),
                     (instance.snapshot(self.clock), instance.policy, instance.totals()),

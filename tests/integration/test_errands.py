@@ -21,7 +21,7 @@ KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 OTHER_KEY = base64.urlsafe_b64encode(b"o" * 32).decode()
 
 #: How long requests wait here for gateways, in ms.
-WAIT_MS = 8_000
+WAIT_MS = 20_000
 
 #: The deadline of other requests here, in ms.
 REQUEST_MS = 2_000

@@ -57,6 +57,8 @@ def gateway(
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "scenario.toml").write_text(SCENARIO)
     environment = collector.settings | {"OTEL_TRACES_SAMPLER_ARG": "0"}
+    with redis_process.client() as client:
+        client.flushall()  # another file may have left sessions
     with ServiceProcess(redis_process.url, **PATIENT, **environment) as service:
         httpx.put(f"{service.url}/v1/policy", json=POLICY).raise_for_status()
         wish(service.url, ["s", "well"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import Terminal, in_pipe, start
 from tests.replicas import Replica
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 
 ID = "6281234567890"
 
@@ -53,8 +53,8 @@ def test_a_program_gets_a_document_each_time(service: Replica) -> None:
 
 
 @pytest.mark.parametrize("words", ["0s", "5", "soon"])
-def test_what_is_no_time_is_refused(service: Replica, words: str) -> None:
-    ended = in_pipe(service.url, "health", "--every", words)
+def test_what_is_no_time_is_refused(words: str) -> None:
+    ended = in_pipe(f"http://127.0.0.1:{free_port()}", "health", "--every", words)
 
     assert ended.code == 2
     assert f"'{words}' is no length of time" in ended.err

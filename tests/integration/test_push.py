@@ -214,7 +214,7 @@ async def publish(link: RedisLink, auditor: Auditor, channel: str, stop: asyncio
         while not stop.is_set():
             begun_s = time.monotonic()
             with contextlib.suppress(StoreUnavailable):
-                await link.run(PUBLISH, [channel], b"%d" % number)
+                await link.start(PUBLISH, [channel], b"%d" % number).answer
                 auditor.acknowledge(channel, number, begun_s)
                 break
             await asyncio.sleep(0.01)

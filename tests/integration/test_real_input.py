@@ -178,7 +178,7 @@ def test_a_hung_dial_gives_its_lease_back_only_when_its_process_is_gone(
         with both_behind(proxy, redis_server, tmp_path) as (service, gateway):
             url = f"{service.url}/v1/sessions/demo"
             ask_for_qr_code(service)
-            wait_until(lambda: peer.connections, "the dial", PATIENCE_S)
+            wait_until(lambda: peer.connections and gateway.worker_pids, "the dial", PATIENCE_S)
             pids = gateway.worker_pids
             assert len(pids) == 1
 

@@ -1,11 +1,13 @@
 """What the service gives to clients that permit by a view of their own, and takes of them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.conftest import check_keys
 from tests.eventstream import EventReader
 from tests.replicas import Replica
 from tests.servers import Away, RedisServer, wait_until
@@ -13,10 +15,23 @@ from tests.servers import Away, RedisServer, wait_until
 ALIVE_MS = "100"
 
 
-@pytest.fixture
-def service(redis_server: RedisServer) -> Iterator[Replica]:
-    with Replica(redis_server.url, partitions=4) as service:
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+        check_keys(server)
+
+
+@pytest.fixture(scope="module")
+def service(redis: RedisServer) -> Iterator[Replica]:
+    with Replica(redis.url, partitions=4) as service:
         yield service
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """An instance of the test's own."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:100].strip("-")
 
 
 def batch(service: Replica, *items: dict[str, Any]) -> list[dict[str, Any]]:
@@ -24,73 +39,75 @@ def batch(service: Replica, *items: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def attempt(epoch: int, instance_id: str = "s", **fields: object) -> dict[str, Any]:
+def attempt(instance_id: str, epoch: int, **fields: object) -> dict[str, Any]:
     attempt_id = f"{epoch:x}-AbCdEf_-"
     return {"instance_id": instance_id, "outcome": "attempt", "attempt_id": attempt_id, **fields}
 
 
-def failure(epoch: int, instance_id: str = "s") -> dict[str, Any]:
-    return attempt(epoch, instance_id, outcome="failure", kind="dns")
+def failure(instance_id: str, epoch: int) -> dict[str, Any]:
+    return attempt(instance_id, epoch, outcome="failure", kind="dns")
 
 
 # ------------------------------------------------------------------------------------- attempts
 
 
-def test_an_attempt_is_registered_and_its_outcome_follows_it(service: Replica) -> None:
-    epoch = service.instance("s")["now_ms"]
+def test_an_attempt_is_registered_and_its_outcome_follows_it(service: Replica, name: str) -> None:
+    epoch = service.instance(name)["now_ms"]
 
-    begun, ended = batch(service, attempt(epoch, age_ms=500), failure(epoch))
+    begun, ended = batch(service, attempt(name, epoch, age_ms=500), failure(name, epoch))
 
     assert (begun["permitted"], begun["failures"]) == (True, 0)
     assert (ended["counted"], ended["failures"], ended["retry_attempts"]) == (True, 1, 0)
-    again, _ = batch(service, attempt(epoch), attempt(epoch))
+    again, _ = batch(service, attempt(name, epoch), attempt(name, epoch))
     assert again["permitted"]
-    assert service.instance("s")["retry_attempts"] == 0, "one attempt counts once"
+    assert service.instance(name)["retry_attempts"] == 0, "one attempt counts once"
 
 
-def test_an_attempt_that_goes_on_is_seen_since_it_began(service: Replica) -> None:
-    now_ms = service.instance("s")["now_ms"]
+def test_an_attempt_that_goes_on_is_seen_since_it_began(service: Replica, name: str) -> None:
+    now_ms = service.instance(name)["now_ms"]
 
-    batch(service, attempt(now_ms, age_ms=2_000))
+    batch(service, attempt(name, now_ms, age_ms=2_000))
 
-    seen = service.instance("s")
+    seen = service.instance(name)
     assert seen["connection"] == "connecting"
     assert seen["connection_since_ms"] <= seen["now_ms"] - 2_000
 
 
 @pytest.mark.parametrize(("outcome", "connection"), [("success", "connected"), ("failure", "")])
 def test_who_names_the_attempt_speaks_of_it_whatever_the_ages_say(
-    service: Replica, outcome: str, connection: str
+    service: Replica, name: str, outcome: str, connection: str
 ) -> None:
     """The attempt was on its way for longer than what follows it: it seems to be younger."""
-    epoch = service.instance("s")["now_ms"]
+    epoch = service.instance(name)["now_ms"]
 
-    batch(service, attempt(epoch), attempt(epoch, outcome=outcome, age_ms=5_000))
+    batch(service, attempt(name, epoch), attempt(name, epoch, outcome=outcome, age_ms=5_000))
 
-    assert service.instance("s")["connection"] == connection
+    assert service.instance(name)["connection"] == connection
 
 
-def test_what_was_permitted_before_a_reset_is_late(service: Replica) -> None:
-    before = service.instance("s")["now_ms"] - 1
-    service.report("s")
-    service.reset("s")
+def test_what_was_permitted_before_a_reset_is_late(service: Replica, name: str) -> None:
+    before = service.instance(name)["now_ms"] - 1
+    service.report(name)
+    service.reset(name)
 
-    begun, ended = batch(service, attempt(before), failure(before))
+    begun, ended = batch(service, attempt(name, before), failure(name, before))
 
     assert begun["permitted"] is False
     assert (ended["counted"], ended["why"]) == (False, "late")
-    assert service.instance("s")["failures"] == 0
+    assert service.instance(name)["failures"] == 0
 
 
-def test_an_attempt_at_an_open_breaker_is_refused_and_takes_nothing(service: Replica) -> None:
-    service.fail("s", 15)
-    epoch = service.instance("s")["epoch"]
+def test_an_attempt_at_an_open_breaker_is_refused_and_takes_nothing(
+    service: Replica, name: str
+) -> None:
+    service.fail(name, 15)
+    epoch = service.instance(name)["epoch"]
 
-    (begun,) = batch(service, attempt(epoch))
+    (begun,) = batch(service, attempt(name, epoch))
 
     assert (begun["permitted"], begun["state"]) == (False, "open")
     assert begun["retry_after_ms"] > 0
-    assert service.instance("s")["connection"] == ""
+    assert service.instance(name)["connection"] == ""
 
 
 @pytest.mark.parametrize(
@@ -104,16 +121,16 @@ def test_an_attempt_at_an_open_breaker_is_refused_and_takes_nothing(service: Rep
     ],
 )
 def test_a_bad_attempt_is_told_which_field_is_wrong(
-    service: Replica, fields: dict[str, object], field: str
+    service: Replica, name: str, fields: dict[str, object], field: str
 ) -> None:
-    bad, good = batch(service, attempt(1) | fields, attempt(1, "other"))
+    bad, good = batch(service, attempt(name, 1) | fields, attempt(f"{name}-other", 1))
 
     assert bad["error"]["field"] == field
     assert good["permitted"]
 
 
-def test_an_attempt_is_no_outcome_of_its_own_route(service: Replica) -> None:
-    answer = httpx.post(f"{service.url}/v1/instances/s/outcomes", json={"outcome": "attempt"})
+def test_an_attempt_is_no_outcome_of_its_own_route(service: Replica, name: str) -> None:
+    answer = httpx.post(f"{service.url}/v1/instances/{name}/outcomes", json={"outcome": "attempt"})
 
     assert (answer.status_code, answer.json()["field"]) == (400, "outcome")
 
@@ -121,10 +138,10 @@ def test_an_attempt_is_no_outcome_of_its_own_route(service: Replica) -> None:
 # ---------------------------------------------------------------------------------------- alive
 
 
-def test_a_stream_says_up_to_when_it_has_told_everything(service: Replica) -> None:
+def test_a_stream_says_up_to_when_it_has_told_everything(service: Replica, name: str) -> None:
     with EventReader(service, alive_ms=ALIVE_MS) as reader:
         wait_until(lambda: len(alive(reader)) >= 15, "proofs")
-        now_ms = service.instance("s")["now_ms"]
+        now_ms = service.instance(name)["now_ms"]
         wait_until(lambda: alive(reader)[-1]["redis_ms"] >= now_ms, "a proof of now")
 
     proofs = alive(reader)
@@ -133,10 +150,10 @@ def test_a_stream_says_up_to_when_it_has_told_everything(service: Replica) -> No
     assert proofs[0]["proven_ms"] < proofs[-1]["proven_ms"]
 
 
-def test_a_proof_comes_behind_what_it_proves(service: Replica) -> None:
+def test_a_proof_comes_behind_what_it_proves(service: Replica, name: str) -> None:
     with EventReader(service, alive_ms=ALIVE_MS) as reader:
-        service.fail("s", 15)
-        tripped_ms = service.instance("s")["now_ms"]
+        service.fail(name, 15)
+        tripped_ms = service.instance(name)["now_ms"]
         wait_until(
             lambda: any(proof["redis_ms"] >= tripped_ms for proof in alive(reader)), "its proof"
         )
@@ -180,11 +197,11 @@ def test_other_data_has_another_name(redis_server: RedisServer, tmp_path: Any) -
     assert len(names) == 2
 
 
-def test_a_trip_says_until_when(service: Replica) -> None:
-    with EventReader(service) as reader:
-        service.fail("s", 15)
+def test_a_trip_says_until_when(service: Replica, name: str) -> None:
+    with EventReader(service, instance_id=name) as reader:
+        service.fail(name, 15)
         (trip,) = reader.wait_for(1)
-        service.reset("s")
+        service.reset(name)
         reset = reader.wait_for(2)[1]
 
     assert trip["until_ms"] == trip["at_ms"] + 600_000

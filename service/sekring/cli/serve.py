@@ -33,7 +33,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         StartError: a setting, the tokens, the data folder or the keyspace forbids it.
     """
-    import sekring.lean  # noqa: F401, PLC0415 - before what it spares
     from sekring.cli.server import serve  # noqa: PLC0415 - a web framework and a server
 
     return serve(vars(options))

@@ -70,7 +70,7 @@ def serve(options: Mapping[str, object]) -> int:
         # A forked worker would inherit locks that the embedded server's thread may just hold.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(
-            "sekring.http.app:from_environment",
+            "sekring.http.process:from_environment",
             factory=True,
             interface=Interfaces.ASGI,
             address=settings.host,

@@ -51,7 +51,6 @@ from sekring.http.metrics import Metrics
 from sekring.http.options import NEEDS
 from sekring.http.policies import Builds, PolicyRoutes
 from sekring.http.runtime import Runtime
-from sekring.http.scheduling import settle_scheduling
 from sekring.http.sessions import SessionRoutes
 from sekring.http.webhooks import WebhookRoutes
 from sekring.settings import Settings, load
@@ -165,8 +164,7 @@ def _refuse_unknown(response: Response[Any]) -> Response[Any]:
 
 
 def from_environment() -> HotRoutes:
-    """Return the app for the environment's settings: what each server process calls."""
-    settle_scheduling()
+    """Return the app for the environment's settings."""
     settings = load(os.environ).settings
     configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from sekring.errors import StoreUnavailable
+from sekring.store.calls import Call
 from sekring.store.contract import Made, Request
 from sekring.store.keys import Keyspace
 from sekring.store.library import Library, Script
 from sekring.store.spans import ScriptSpan
 from sekring.telemetry.histogram import Histogram
+from sekring.telemetry.spans import Span, current
 
 __all__ = ["Script", "ScriptCalls", "ScriptRunner"]
 
@@ -50,9 +52,18 @@ class ScriptRunner(Protocol):
         """Take note of what has all scripts that `run` will be given."""
         ...
 
-    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
-        """Run `script` and return Redis' answer."""
+    def start(self, script: Script, keys: Sequence[str], request: bytes) -> Call:
+        """Send a call of `script`; its `answer` is Redis'."""
         ...
+
+
+class _Started(Struct):
+    """A call on its way, or why it is none."""
+
+    name: str
+    began_s: float
+    span: ScriptSpan | None
+    call: Call | StoreUnavailable
 
 
 class ScriptCalls:
@@ -96,9 +107,10 @@ class ScriptCalls:
         reply: type[Reply],
         runner: ScriptRunner | None = None,
     ) -> Reply:
-        span = ScriptSpan.begin(name, keys[0], request)
+        span = ScriptSpan.begin(name, keys[0], request, current())
         with span or _UNTRACED:
-            raw = await self._answer(name, keys, request, runner or self._runner, span)
+            started = self._start(name, keys, request, runner or self._runner, span)
+            raw = await self._answer(started)
             answer = msgspec.msgpack.decode(cast("bytes", raw), type=reply)
             if span:
                 span.answer = answer
@@ -112,9 +124,38 @@ class ScriptCalls:
         reply: type[ArrayReply[Asked, Reply]],
     ) -> Reply:
         """Do as `_run` with a script whose reply is an array."""
-        span = ScriptSpan.begin(name, keys[0], request)
+        span = ScriptSpan.begin(name, keys[0], request, current())
+        started = self._start(name, keys, request, self._runner, span)
+        return await self._array_of(started, request, reply)
+
+    async def _run_arrays(
+        self,
+        name: str,
+        asked: Sequence[tuple[Sequence[str], Asked, Span | None]],
+        reply: type[ArrayReply[Asked, Reply]],
+    ) -> list[Reply | StoreUnavailable]:
+        """Do as `_run_array` for many calls at once, each on behalf of a span, without a task each.
+
+        What became of each is returned in its place.
+        """
+        begun = []
+        for keys, request, parent in asked:
+            span = ScriptSpan.begin(name, keys[0], request, parent)
+            begun.append((self._start(name, keys, request, self._runner, span), request))
+        found: list[Reply | StoreUnavailable] = []
+        for started, request in begun:
+            try:
+                found.append(await self._array_of(started, request, reply))
+            except StoreUnavailable as error:
+                found.append(error)
+        return found
+
+    async def _array_of(
+        self, started: _Started, request: Asked, reply: type[ArrayReply[Asked, Reply]]
+    ) -> Reply:
+        span = started.span
         with span or _UNTRACED:
-            raw = await self._answer(name, keys, request, self._runner, span)
+            raw = await self._answer(started)
             values = msgspec.msgpack.decode(cast("bytes", raw), type=reply)
             self._tell(values.transitions, span)
             answer = values.answer(request)
@@ -136,29 +177,42 @@ class ScriptCalls:
         request: Request,
         runner: ScriptRunner | None = None,
     ) -> bool:
-        span = ScriptSpan.begin(name, keys[0], request)
+        span = ScriptSpan.begin(name, keys[0], request, current())
         with span or _UNTRACED:
-            return await self._answer(name, keys, request, runner or self._runner, span) != 0
+            started = self._start(name, keys, request, runner or self._runner, span)
+            return await self._answer(started) != 0
 
-    async def _answer(
+    def _start(
         self,
         name: str,
         keys: Sequence[str],
         request: Request,
         runner: ScriptRunner,
         span: ScriptSpan | None,
-    ) -> object:
+    ) -> _Started:
         began_s = time.perf_counter()
+        try:
+            call = runner.start(self._scripts[name], keys, self._encoder.encode(request))
+        except StoreUnavailable as error:
+            return _Started(name, began_s, span, error)
+        return _Started(name, began_s, span, call)
+
+    async def _answer(self, started: _Started) -> object:
+        span, call = started.span, started.call
         error_type = ""
         try:
-            raw = await runner.run(self._scripts[name], keys, self._encoder.encode(request))
+            if isinstance(call, StoreUnavailable):
+                raise call
+            raw = await call.answer
             if isinstance(raw, bytes) and _TRANSITIONS in raw:
                 self._tell(msgspec.msgpack.decode(raw, type=_Transitions).transitions, span)
         except StoreUnavailable as error:
             error_type = type(error).__name__
             raise
         finally:
+            if span and isinstance(call, Call) and call.lane:
+                span.node = call.lane.address
             if self._durations is not None:
-                labels = ("redis", "FCALL", name, error_type)
-                self._durations.record(time.perf_counter() - began_s, labels, span)
+                labels = ("redis", "FCALL", started.name, error_type)
+                self._durations.record(time.perf_counter() - started.began_s, labels, span)
         return raw

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sekring.errors import StoreUnavailable
-from sekring.store.calling import Script
 from sekring.store.connection import Command
+from sekring.store.library import Script
 
 if TYPE_CHECKING:
     from sekring.store.lane import Lane

@@ -142,8 +142,8 @@ class Dialogue:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self.send(commands)
-                return [await self.receive() for _ in commands]
+                await self._send(commands)
+                return [await self._receive() for _ in commands]
         except TimeoutError:
             await self.close()
             words = f"{self.address} did not answer within {round(timeout_s * 1000)} ms"
@@ -153,7 +153,7 @@ class Dialogue:
             await self.close()
             raise
 
-    async def send(self, commands: Sequence[Command]) -> None:
+    async def _send(self, commands: Sequence[Command]) -> None:
         """Write `commands`; opens the connection if need be. Raises `ConnectionLost`."""
         # hiredis takes tuples of any length; its types say one of length 1.
         packed = b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
@@ -166,16 +166,14 @@ class Dialogue:
             await self.close()
             raise _lost(self.address, error) from error
 
-    async def receive(self, *, pushes: bool = False) -> object:
-        """Return the next answer, an error as it is; with `pushes` also what is no answer.
+    async def _receive(self) -> object:
+        """Return the next answer, an error as it is.
 
         Raises:
             ConnectionLost: the connection broke.
         """
         try:
-            return await self._connection.read_response(
-                timeout=math.inf, disconnect_on_error=False, push_request=pushes
-            )
+            return await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
         except (ResponseError, BusyLoadingError) as answer:
             return answer
         except (RedisError, OSError) as error:

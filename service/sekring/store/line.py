@@ -1,4 +1,4 @@
-"""An open connection to a node on which calls are pipelined, and answered in their order.
+"""The way of calls to a node: pipelined on one connection, answered in their order.
 
 Two turns at most are under way at once: while the node works on one, the next is on its way to
 it, so that neither side waits for the other. What comes meanwhile gathers for the turn after: load
@@ -9,22 +9,13 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-import hiredis
 from msgspec import Struct
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
 
 from sekring.store.calls import GRACE_S, STALL_S, Call
+from sekring.store.connection import Command
+from sekring.store.wire import Push, Wire
 
 __all__ = ["Answered", "Line"]
 
@@ -33,23 +24,7 @@ Answered = Sequence[tuple[Call, object]]
 
 _TURNS_MAX: Final = 2
 
-_ASKING: Final = hiredis.pack_command(("ASKING",))
-
-#: What hiredis returns as long as an answer is not whole.
-_PART: Final = object()
-
-#: Errors that say more than their text, by the word that they begin with. Those of the cluster take
-#: what follows it.
-_ERRORS: Final[dict[str, Callable[[str], Exception]]] = {
-    "MOVED": MovedError,
-    "ASK": AskError,
-    "TRYAGAIN": TryAgainError,
-    "CLUSTERDOWN": ClusterDownError,
-    "LOADING": BusyLoadingError,
-    "READONLY": ReadOnlyError,
-    "MASTERDOWN": MasterDownError,
-    "ERR": ResponseError,
-}
+_ASKING: Final = ("ASKING",)
 
 
 class _Turn(Struct):
@@ -59,7 +34,7 @@ class _Turn(Struct):
     until_s: float
 
 
-class Line(asyncio.Protocol):
+class Line:
     """One connection, from the moment that it is open until it breaks or is closed."""
 
     def __init__(
@@ -76,24 +51,18 @@ class Line(asyncio.Protocol):
         which is also so if a turn takes longer than `timeout_s`. `calls` are then those without an
         answer.
         """
-        # It closes the connection when it is collected.
-        self._writer = writer
-        self._transport = writer.transport
-        self._transport.set_protocol(self)
         self._loop = asyncio.get_running_loop()
-        #: The timer is no part of the request that happens to set it.
-        self._context = contextvars.copy_context()
         self._timeout_s = timeout_s
         self._answered = answered
         self._broke = broke
-        # hiredis' types want classes of errors; it calls what it is given.
-        self._reader = hiredis.Reader(replyError=_error, notEnoughData=_PART)
         #: `None` is an answer that nobody asked for: the one to ASKING.
         self._asked: deque[Call | None] = deque()
         self._turns: deque[_Turn] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        #: The timer is no part of the request that happens to set it.
+        self._context = contextvars.copy_context()
         self._stalled = False
-        self._is_over = False
+        self._wire = Wire(writer, taken=self._take, broke=self._end)
 
     @property
     def is_free(self) -> bool:
@@ -112,60 +81,39 @@ class Line(asyncio.Protocol):
 
     def send(self, calls: Sequence[Call]) -> None:
         """Send `calls` as one turn."""
-        packed = []
-        before = len(self._asked)
+        commands: list[Command] = []
         for call in calls:
             if call.asking:
-                packed.append(_ASKING)
+                commands.append(_ASKING)
                 self._asked.append(None)
-            # hiredis takes tuples of any length; its types say one of length 1.
-            packed.append(hiredis.pack_command(tuple(call.command)))  # type: ignore[arg-type]
+            commands.append(call.command)
             self._asked.append(call)
         until_s = self._loop.time() + self._timeout_s
-        self._turns.append(_Turn(len(self._asked) - before, until_s))
+        self._turns.append(_Turn(len(commands), until_s))
         if self._timer is None:
             self._timer = self._loop.call_at(until_s, self._expire, context=self._context)
-        if not self._transport.is_closing():  # else `connection_lost` is about to come
-            self._writer.write(b"".join(packed))
+        self._wire.write(commands)
 
     def close(self) -> None:
         """Close the connection; `broke` is not told."""
-        self._is_over = True
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        self._transport.abort()
+        self._stop()
+        self._wire.close()
 
-    # -------------------------------------------------------------- what the event loop tells
-
-    def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
+    def _take(self, answers: Sequence[object]) -> None:
         answered: list[tuple[Call, object]] = []
-        try:
-            self._reader.feed(data)
-            while (answer := self._reader.gets()) is not _PART:
-                if isinstance(answer, hiredis.PushNotification):
-                    continue
-                if not self._asked:
-                    raise hiredis.ProtocolError("an answer to no question")  # noqa: TRY301
-                call = self._asked.popleft()
-                self._count()
-                if call is not None:
-                    answered.append((call, answer))
-        except hiredis.ProtocolError as error:
-            self._end(f"no answer of Redis: {error}")
-        if answered:
-            self._answered(answered)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone."""
-        self._end(str(exc).rstrip(".") if exc else "Connection closed by server")
-
-    def _count(self) -> None:
-        turn = self._turns[0]
-        turn.left -= 1
-        if not turn.left:
-            self._turns.popleft()
+        for answer in answers:
+            if isinstance(answer, Push):
+                continue
+            if not self._asked:
+                self._wire.end("an answer to no question")
+                break
+            call = self._asked.popleft()
+            self._turns[0].left -= 1
+            if not self._turns[0].left:
+                self._turns.popleft()
+            if call is not None:
+                answered.append((call, answer))
+        self._answered(answered)
 
     def _expire(self) -> None:
         self._timer = None
@@ -179,15 +127,13 @@ class Line(asyncio.Protocol):
             self._stalled = True
             self._timer = self._loop.call_later(GRACE_S, self._expire)
         else:
-            self._end(f"no answer within {round(self._timeout_s * 1000)} ms")
+            self._wire.end(f"no answer within {round(self._timeout_s * 1000)} ms")
 
     def _end(self, words: str) -> None:
-        if not self._is_over:
-            self.close()
-            self._broke(words)
+        self._stop()
+        self._broke(words)
 
-
-def _error(text: str) -> Exception:
-    word, _, rest = text.partition(" ")
-    make: Any = _ERRORS.get(word)
-    return make(rest) if make else ResponseError(text)
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -12,18 +12,15 @@ from redis.exceptions import AskError, MovedError
 
 from sekring.errors import StoreUnavailable
 from sekring.redisurl import RedisUrl
-from sekring.store.calling import Script
 from sekring.store.calls import Call, Deadlines
 from sekring.store.cluster import Cluster
 from sekring.store.connection import Address, Command, Connector
 from sekring.store.fence import Fence
 from sekring.store.lane import Lane, unreachable
-from sekring.store.library import Library
+from sekring.store.library import Library, Script
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
-from sekring.store.spans import ScriptSpan
 from sekring.store.topology import Topology
-from sekring.telemetry.spans import current
 
 __all__ = ["RedisLink"]
 
@@ -63,26 +60,29 @@ class RedisLink:
         """
         self.library = library
 
-    async def run(self, script: Script, keys: Sequence[str], request: bytes) -> object:
+    def start(self, script: Script, keys: Sequence[str], request: bytes) -> Call:
         """Run `script` on `keys` with one msgpack-encoded request, where the first key is.
 
         Every script may be run twice with the same request without counting twice, so a call
-        whose connection breaks, or whose node changes, is repeated.
+        whose connection breaks, or whose node changes, is repeated. Its `answer` raises
+        `StoreUnavailable` if there was none within the deadline, or Redis refused.
 
         Raises:
-            StoreUnavailable: no answer within the deadline, or Redis refused; at once where the
-                node is known to be lost.
+            StoreUnavailable: the node is known to be lost.
         """
         command: Command = ("FCALL", script.function, len(keys), *keys, request)
-        return await self._call(command, script, self.topology.slot_of(keys[0]))
+        return self._begin(command, script, self.topology.slot_of(keys[0]))
 
     async def read(self, command: str, key: str, *arguments: str | bytes | int) -> object:
         """Run one command that changes nothing, where its key is.
 
         Raises:
-            StoreUnavailable: as from `run`.
+            StoreUnavailable: no answer within the deadline, or Redis refused; at once where the
+                node is known to be lost.
         """
-        return await self._call((command, key, *arguments), None, self.topology.slot_of(key))
+        return await self._begin(
+            (command, key, *arguments), None, self.topology.slot_of(key)
+        ).answer
 
     async def ping(self) -> None:
         """Return if a node answers.
@@ -94,7 +94,7 @@ class RedisLink:
         lanes = [self._lane(address) for address in self.topology.owners()]
         lane = next((lane for lane in lanes if lane.lost is None), None)
         if lane is None:
-            await self._call(("PING",), None, 0)
+            await self._begin(("PING",), None, 0).answer
             return
         call = Call(("PING",), None, 0)
         self._deadlines.add(call)
@@ -172,7 +172,7 @@ class RedisLink:
 
     # ------------------------------------------------------------------------------ calls
 
-    async def _call(self, command: Command, script: Script | None, slot: int) -> object:
+    def _begin(self, command: Command, script: Script | None, slot: int) -> Call:
         lane = self._lane_of(slot)
         words = (lane.lost or lane.holds.words(slot)) if lane else self.topology.lost
         if words:
@@ -184,12 +184,7 @@ class RedisLink:
         else:
             self._homeless = [one for one in self._homeless if not one.done]
             self._homeless.append(call)
-        try:
-            return await call.answer
-        finally:
-            span = current()
-            if isinstance(span, ScriptSpan) and call.lane:
-                span.node = call.lane.address
+        return call
 
     def _lane_of(self, slot: int) -> Lane | None:
         self.topology.start()

@@ -1,9 +1,11 @@
 """One typed wrapper per Lua script; `sekring.store.contract` has the requests and replies."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
+from sekring.errors import StoreUnavailable
 from sekring.model import Admission, Pacing, Verdict
 from sekring.store.calling import Reply, ScriptCalls
 from sekring.store.contract import (
@@ -46,6 +48,7 @@ from sekring.store.contract import (
     WebhookClaim,
 )
 from sekring.store.replies import PermitReply, ReportReply
+from sekring.telemetry.spans import Span
 
 __all__ = ["Scripts"]
 
@@ -57,6 +60,16 @@ class Scripts(ScriptCalls):
         """Ask for an attempt."""
         keys = self._keyspace.instance(request.instance_id)
         return await self._run_array("permit", keys, request, PermitReply)
+
+    async def permit_all(
+        self, asked: Sequence[tuple[PermitRequest, Span | None]]
+    ) -> list[Admission | StoreUnavailable]:
+        """Ask for many attempts at once, each on behalf of a span; errors are in their places."""
+        return await self._run_arrays(
+            "permit",
+            [(self._keyspace.instance(one.instance_id), one, span) for one, span in asked],
+            PermitReply,
+        )
 
     async def report(self, request: ReportRequest) -> Verdict:
         """Report how an attempt, or a live connection, ended."""

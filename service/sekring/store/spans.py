@@ -4,7 +4,7 @@ from sekring.model import Admission, Verdict
 from sekring.store.connection import Address
 from sekring.store.contract import Made, Request
 from sekring.telemetry.answers import told_of, transition
-from sekring.telemetry.spans import Attribute, Kind, Span, Trace, current
+from sekring.telemetry.spans import Attribute, Kind, Span, Trace
 
 __all__ = ["ScriptSpan"]
 
@@ -27,9 +27,10 @@ class ScriptSpan(Span):
         self.node: Address | None = None
 
     @classmethod
-    def begin(cls, script: str, key: str, request: Request) -> "ScriptSpan | None":
-        """Begin one below the current span; `None` where there is none, or nothing is recorded."""
-        parent = current()
+    def begin(
+        cls, script: str, key: str, request: Request, parent: Span | None
+    ) -> "ScriptSpan | None":
+        """Begin one below `parent`; `None` where there is none, or nothing is recorded."""
         if parent is None or not parent.trace.recording:
             return None
         return cls(script, key, request, parent.trace, parent.id)

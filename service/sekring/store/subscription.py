@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
 
-from sekring.store.connection import Address, Command, ConnectionLost, Dialogue
+from sekring.store.connection import Address, Command, ConnectionLost
 from sekring.store.holds import GUARD
 from sekring.store.topology import Topology
+from sekring.store.wire import Wire
 
 __all__ = ["Subscription"]
 
@@ -64,7 +65,7 @@ class Subscription:
         self._listener = listener
         self._ping_s = ping_s
         self._timeout_s = topology.connector.timeout_s
-        self._dialogue = Dialogue(topology.connector, address)
+        self._address = address
         self._wanted: Mapping[str, int] = {}
         self._subscribed: set[str] = set()
         #: Channels that are told to be open, each with when that was.
@@ -115,35 +116,35 @@ class Subscription:
         self._well.clear()
         self._rounds.clear()
         self._error = None
-        pings: asyncio.Task[None] | None = None
-        try:
-            await self._send_round()
-            pings = asyncio.create_task(self._ping())
-            while True:
-                self._take(await self._dialogue.receive(pushes=True))
-        finally:
-            if pings:
-                pings.cancel()
-                await asyncio.gather(pings, return_exceptions=True)
-            await self._dialogue.close()
+        ended: list[Exception] = []
 
-    async def _ping(self) -> None:
-        """Send rounds; where one stays unanswered, close the connection, which ends `_listen`."""
+        def end(error: Exception) -> None:
+            ended.append(error)
+            self._hurry.set()
+
+        def taken(answers: Sequence[object]) -> None:
+            try:
+                for answer in answers:
+                    self._take(answer)
+            except Exception as error:  # noqa: BLE001 - the event loop would merely log it
+                end(error)
+
+        writer = await self._topology.connector.open(self._address)
+        wire = Wire(writer, taken=taken, broke=lambda words: end(ConnectionLost(words)))
         try:
-            while True:
+            while not ended:
+                self._send_round(wire)
                 # Not `wait_for`: before Python 3.12 it forgets a cancellation at the same moment.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._ping_s):
                         await self._hurry.wait()
                 if self._asked and time.monotonic() - self._asked[0].sent_s > self._timeout_s:
-                    return
-                await self._send_round()
-        except ConnectionLost:
-            return
+                    raise ConnectionLost(f"{self._address} answers nothing")
         finally:
-            await self._dialogue.close()
+            wire.close()
+        raise ended[0]
 
-    async def _send_round(self) -> None:
+    def _send_round(self, wire: Wire) -> None:
         self._hurry.clear()
         commands: list[Command] = []
         for channel in self._subscribed - self._wanted.keys():
@@ -160,13 +161,8 @@ class Subscription:
             commands += [("SSUBSCRIBE", name) for name in channels if name not in self._subscribed]
             commands += [("EVAL", GUARD, 1, channels[0]), ("PING", channels[0])]
             self._asked.append(_Asked(tuple(channels), sent_s, place == len(by_slot)))
-        if not commands:
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._dialogue.send(commands)
-        except TimeoutError:
-            raise ConnectionLost(f"{self._dialogue.address} takes nothing") from None
+        if commands:
+            wire.write(commands)
 
     def _take(self, answer: object) -> None:
         if isinstance(answer, Exception):
