@@ -40,6 +40,9 @@ EVIDENCE: Final = 3
 #: Calls in one turn at most: larger ones would make the first wait for the last.
 _BATCH_MAX = 512
 
+#: So many do not wait for others of their tick: the node works on them while those are made.
+_EAGER: Final = 16
+
 #: How long to wait before another line is opened if the one before broke as well, in seconds.
 _REPEAT_S = 0.005
 
@@ -110,7 +113,10 @@ class Lane:
             return
         call.lane = self
         self._waiting.append(call)
-        self._plan()
+        if len(self._waiting) >= _EAGER:
+            self._flush()
+        else:
+            self._plan()
 
     def resume(self, calls: Iterable[Call]) -> None:
         """Send calls, in their order, before those that wait."""

@@ -62,6 +62,8 @@ class Wire(asyncio.Protocol):
         # hiredis' types want classes of errors; it calls what it is given.
         self._reader = hiredis.Reader(replyError=_error, notEnoughData=_PART)
         self._is_over = False
+        # What is written leaves at once: the node begins with it while more is being made.
+        self._transport.set_write_buffer_limits(high=0)
         self._transport.set_protocol(self)
 
     def write(self, commands: Iterable[Command]) -> None:
