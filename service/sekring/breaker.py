@@ -1,6 +1,7 @@
 """The breaker's use-cases on one instance: permit, report, read, reset, trip, disable."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 
@@ -73,8 +74,8 @@ class Breaker:
         self._degraded = degraded
         self._pledges = pledges
         self._reset: list[Callable[[str], None]] = []
-        #: Bound once: the module's own is bound anew at each use, as dear as a decision.
-        self._log = _log.bind()
+        #: Asked once: structlog takes as long for it as a permit takes.
+        self._is_debugging = _log.is_enabled_for(logging.DEBUG)
 
     def on_reset(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with every instance that is reset through this replica."""
@@ -95,8 +96,8 @@ class Breaker:
         """
         request = PermitRequest(instance_id=instance_id, build=build, origin=origin)
         admission = await self._admit(request, strong=strong)
-        if not admission.permitted:
-            self._log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
+        if self._is_debugging and not admission.permitted:
+            _log.debug("attempt refused", instance_id=instance_id, cause=admission.cause)
         return admission
 
     def refusal(self, instance_id: str) -> Admission | None:
@@ -153,18 +154,19 @@ class Breaker:
         self._outcomes[str(request.kind or body.outcome), verdict.why] += 1
         if verdict.why == "build" and (refused := body.build or body.gateway):
             await self._refuse_build(refused, request, origin)
-        self._log.debug(  # the guide's line
-            "circuit breaker status",
-            instance_id=instance_id,
-            outcome=body.outcome,
-            kind=request.kind,
-            why=verdict.why,
-            failures=verdict.failures,
-            threshold=verdict.threshold,
-            retry_attempts=verdict.retry_attempts,
-            state=verdict.state,
-            tripped=verdict.tripped,
-        )
+        if self._is_debugging:  # the guide's debug line
+            _log.debug(
+                "circuit breaker status",
+                instance_id=instance_id,
+                outcome=body.outcome,
+                kind=request.kind,
+                why=verdict.why,
+                failures=verdict.failures,
+                threshold=verdict.threshold,
+                retry_attempts=verdict.retry_attempts,
+                state=verdict.state,
+                tripped=verdict.tripped,
+            )
         if verdict.tripped:
             _log.warning(
                 "circuit breaker activated",
