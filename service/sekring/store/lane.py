@@ -14,25 +14,17 @@ from collections.abc import Coroutine, Iterable
 from typing import Final, Protocol
 
 import structlog
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MovedError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import MovedError
 
-from sekring.errors import StoreUnavailable
 from sekring.store.calls import Call
 from sekring.store.connection import Address, ConnectionLost, Connector, Dialogue
 from sekring.store.holds import Holds
-from sekring.store.library import LIBRARIES, Library
+from sekring.store.library import Library
 from sekring.store.line import Answered, Line
+from sekring.store.refusals import BOUNCES, give, is_missing, refused, unreachable
 from sekring.telemetry.spans import background
 
-__all__ = ["EVIDENCE", "Desk", "Lane", "unreachable"]
+__all__ = ["EVIDENCE", "Desk", "Lane"]
 
 #: Failures in a row that show a node to be lost, and answered probes in a row that show it back.
 EVIDENCE: Final = 3
@@ -48,9 +40,6 @@ _REPEAT_S = 0.005
 
 #: How long to wait between two probes of a lost node, in seconds.
 _PROBE_S = 0.1
-
-#: Answers that say "not here" or "not now": the call was not run and may be repeated.
-_BOUNCES = (AskError, TryAgainError, ClusterDownError, BusyLoadingError, ReadOnlyError)
 
 _log = structlog.get_logger(__name__)
 
@@ -225,13 +214,13 @@ class Lane:
                 continue
             if not isinstance(answer, Exception):
                 call.answer.set_result(answer)
-            elif isinstance(answer, _BOUNCES):
+            elif isinstance(answer, BOUNCES):
                 bounced.append((call, answer))
-            elif _is_missing(answer) and self._desk.library and call.given is None:
+            elif is_missing(answer) and self._desk.library and call.given is None:
                 self._missing.append(call)
             else:
                 given = call.given
-                call.fail(_refused(call, given if isinstance(given, Exception) else answer))
+                call.fail(refused(call, given if isinstance(given, Exception) else answer))
         if bounced:
             self._desk.bounced(self, bounced)
         if self._missing and self._line and self._line.is_idle and not self._task:
@@ -244,7 +233,7 @@ class Lane:
         library = self._desk.library
         assert library is not None  # noqa: S101 - else no call is missing one
         try:
-            given = await self._load(library)
+            given = await give(library, self._dialogue, self._connector.timeout_s)
         except ConnectionLost as error:
             self._broke(str(error))
             return
@@ -252,21 +241,6 @@ class Lane:
         for call in calls:
             call.given = given
         self.resume(calls)
-
-    async def _load(self, library: Library) -> object:
-        """Return how the server has answered; that it has the library by now is no harm."""
-        timeout_s = self._connector.timeout_s
-        loaded, listed = await self._dialogue.exchange(
-            [
-                ("FUNCTION", "LOAD", library.text),
-                ("FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES),
-            ],
-            timeout_s,
-        )
-        if isinstance(listed, list) and (outdated := library.superfluous(listed)):
-            deletes = [("FUNCTION", "DELETE", name) for name in outdated]
-            await self._dialogue.exchange(deletes, timeout_s)
-        return loaded
 
     def _under_way(self) -> list[Call]:
         return [*(self._line.calls if self._line else ()), *self._missing]
@@ -325,19 +299,3 @@ class Lane:
         self._failures = 0
         _log.info("redis node back", node=str(self.address))
         self._desk.changed()
-
-
-def unreachable(words: str) -> StoreUnavailable:
-    """Return the error that says why Redis cannot be reached."""
-    return StoreUnavailable(f"Redis cannot be reached: {words}.")
-
-
-def _is_missing(answer: object) -> bool:
-    return isinstance(answer, ResponseError) and str(answer) == "Function not found"
-
-
-def _refused(call: Call, error: Exception) -> StoreUnavailable:
-    if isinstance(error, ResponseError):
-        name = call.script.name if call.script else str(call.command[0])
-        _log.error("redis refused a call", call=name, error=str(error))
-    return StoreUnavailable(f"Redis refused: {str(error).rstrip('.')}.")

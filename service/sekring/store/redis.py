@@ -16,8 +16,9 @@ from sekring.store.calls import Call, Deadlines
 from sekring.store.cluster import Cluster
 from sekring.store.connection import Address, Command, Connector
 from sekring.store.fence import Fence
-from sekring.store.lane import Lane, unreachable
+from sekring.store.lane import Lane
 from sekring.store.library import Library, Script
+from sekring.store.refusals import unreachable
 from sekring.store.sentinel import Sentinel
 from sekring.store.single import Single
 from sekring.store.topology import Topology
