@@ -90,7 +90,7 @@ def test_it_can_be_left_while_the_service_hangs(service: Replica) -> None:
             terminal.type("r\r")
             terminal.sees("Reset")
             terminal.type("\x03")
-            assert terminal.ended() == 130
+            assert terminal.ended() == 130, terminal.written[-3000:]
         finally:
             service.signal(signal.SIGCONT)
 
