@@ -57,6 +57,24 @@ class Cost(Struct, frozen=True):
     p99_ms: float = 0
 
 
+class _Load(Struct, frozen=True):
+    """What is sent: requests of a kind of `load.lua`, with `times` reports in each."""
+
+    kind: str
+    times: int = 1
+    #: Each has as many connections as one alone would have, so as much to do at a time.
+    processes: int = 1
+    #: Mean pause of a connection between an answer and its next request.
+    think_ms: float = 0
+
+    @property
+    def connections(self) -> int:
+        """Over how many connections."""
+        if self.think_ms:
+            return _PAUSING
+        return _CONNECTIONS * self.processes if self.times == 1 else _BATCHES
+
+
 class Round:
     """Runs once; then `costs` has what every load came to, by its name."""
 
@@ -89,57 +107,56 @@ class Round:
                 rate = _SHARE * self.costs["permit_open"].per_s
                 self._paced(noop, "noop", rate, "noop_paced")
                 self._paced(service, "permit_open", rate, "permit_paced")
-                self._throughput(service, "batch", times=_BATCH)
-                self._throughput(service, "batch_fresh", times=_BATCH)
+                self._throughput(service, _Load("batch", times=_BATCH))
+                self._throughput(service, _Load("batch_fresh", times=_BATCH))
             with stage.service(server.url, cores, self._collector, workers=2) as two:
-                self._throughput(two, "permit_open", "permit_two_processes")
+                self._throughput(two, _Load("permit_open", processes=2), "permit_two_processes")
         self._redis_alone()
 
-    def _throughput(self, served: Served, kind: str, name: str = "", times: int = 1) -> None:
-        self._answered(served, kind, self._warm_up_s, times=times)
-        self.costs[name or kind] = self._cost(served, kind, times=times)
+    def _throughput(self, served: Served, load: _Load | str, name: str = "") -> None:
+        if isinstance(load, str):
+            load = _Load(load)
+        self._answered(served, load, self._warm_up_s)
+        self.costs[name or load.kind] = self._cost(served, load)
 
     def _paced(self, served: Served, kind: str, rate: float, name: str) -> None:
         """Send about `rate` requests a second: a pause is as long as a connection has left."""
         cycle_ms = pause_ms = 1000 * _PAUSING / rate
-        tried = self._answered(served, kind, self._warm_up_s, think_ms=pause_ms)
+        tried = self._answered(served, _Load(kind, think_ms=pause_ms), self._warm_up_s)
         if tried.requests:
             pause_ms -= 1000 * _PAUSING / tried.per_s - cycle_ms
-        self.costs[name] = self._cost(served, kind, think_ms=max(1.0, pause_ms))
+        self.costs[name] = self._cost(served, _Load(kind, think_ms=max(1.0, pause_ms)))
 
-    def _cost(self, served: Served, kind: str, *, times: int = 1, think_ms: float = 0) -> Cost:
+    def _cost(self, served: Served, load: _Load) -> Cost:
         served_s, redis_s = served.spent_s(), footprint.process_s(self._redis_pid)
         seconds = self._seconds
-        answered = self._answered(served, kind, seconds, times=times, think_ms=think_ms)
+        answered = self._answered(served, load, seconds)
         while not answered.requests:
             if seconds > _MOST_S:
-                raise wrk.LoadFailed(f"{kind}: no answer within {seconds:g} s")
+                raise wrk.LoadFailed(f"{load.kind}: no answer within {seconds:g} s")
             seconds *= 2
-            answered = self._answered(served, kind, seconds, times=times, think_ms=think_ms)
-        count = answered.requests * times
+            answered = self._answered(served, load, seconds)
+        count = answered.requests * load.times
         return Cost(
-            per_s=answered.per_s * times,
+            per_s=answered.per_s * load.times,
             server_us=(served.spent_s() - served_s) * 1e6 / count,
             redis_us=(footprint.process_s(self._redis_pid) - redis_s) * 1e6 / count,
             p50_ms=answered.p50_ms,
             p99_ms=answered.p99_ms,
         )
 
-    def _answered(
-        self, served: Served, kind: str, seconds: float, *, times: int = 1, think_ms: float = 0
-    ) -> wrk.Answered:
+    def _answered(self, served: Served, load: _Load, seconds: float) -> wrk.Answered:
         """Send a load that says what none has said before, and wait until all its work is done."""
         self._loads += 1
-        connections = _PAUSING if think_ms else _CONNECTIONS if times == 1 else _BATCHES
         answered = wrk.send(
             served.url,
-            kind,
+            load.kind,
             token=served.token,
-            first=_NUMBERS * self._loads // times,
+            first=_NUMBERS * self._loads // load.times,
             seconds=seconds,
             core=self._cores.load,
-            connections=connections,
-            think_ms=think_ms,
+            connections=load.connections,
+            think_ms=load.think_ms,
         )
         footprint.wait_until_calm(served.spent_s)
         return answered
