@@ -12,9 +12,9 @@ def settle_scheduling() -> None:
     A server process has a thread for the network and one for Python, which need each other's work.
     By default the kernel lets whichever wakes up take the core at once: with every packet the
     interpreter would be put aside, in the middle of an answer. `SCHED_BATCH` lets it go on until it
-    waits by itself (Linux, sched(7)), which saves a fifth of a permit's processor time and a quarter
-    of its latency. It needs no rights. The price: beside a process that never waits, on the same
-    core, an answer takes a millisecond more. Elsewhere than on Linux nothing is done.
+    waits by itself (Linux, sched(7)), which saves a fifth of a permit's processor time and of its
+    latency. It needs no rights. The price: beside a process that never waits, on the same core, an
+    answer takes a millisecond more. Elsewhere than on Linux nothing is done.
     """
     if hasattr(os, "SCHED_BATCH"):
         # Where a sandbox forbids it, the service is merely slower.
