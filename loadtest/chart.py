@@ -36,7 +36,7 @@ _WIDTH = 960
 _TOP, _ROW, _FOOT = 86, 30, 44
 
 #: Of bars: where they begin, and how much room is left for what stands behind them.
-_BARS_AT, _BEHIND = 400, 130
+_BARS_AT, _BEHIND = 360, 190
 
 #: Of lines.
 _LEFT, _RIGHT, _GAP = 92, 24, 28

@@ -211,7 +211,11 @@ def _plot(found: Results) -> str:
         if counted != found.failures_sent:
             text += f", counts {counted} of {found.failures_sent}"
         rows.append(Bar(f"{name}: failure", rate, text, colour=0))
-    return bars(rows, title="Guarded calls a second, by breakers on one Redis", note=found.command)
+    return bars(
+        rows,
+        title="Guarded calls a second, by breakers on one Redis (logarithmic)",
+        note=found.command,
+    )
 
 
 if __name__ == "__main__":
