@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 #: Files that take long, the longest first.
 _LONG = (
     "test_differential.py",
+    "test_soak.py",
     "test_node_client.py",
     "test_restart.py",
     "test_gateways.py",

@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sekring.errors import StoreUnavailable
+from sekring.model import Verdict
 from sekring.store.contract import PermitRequest, ReportRequest, SnapshotRequest
 from sekring.store.keys import Keyspace
 from sekring.store.redis import RedisLink
@@ -61,20 +63,28 @@ async def test_calls_reach_redis_in_the_order_in_which_they_were_made(scripts: S
     assert [v.tripped for v in verdicts].index(True) == 14
 
 
+async def pile_up(
+    server: RedisServer, scripts: Scripts, heaps: Sequence[Sequence[ReportRequest]]
+) -> list[asyncio.Future[list[Verdict]]]:
+    """Freeze the server and report heap after heap: two are on their way then, others wait."""
+    server.signal(signal.SIGSTOP)
+    reported = []
+    for heap in heaps:
+        reported.append(asyncio.gather(*map(scripts.report, heap)))
+        await asyncio.sleep(0.01)
+    return reported
+
+
 async def test_calls_keep_their_order_over_the_turns_that_are_under_way(
     redis_server: RedisServer, keyspace: Keyspace
 ) -> None:
     link = RedisLink(redis_server.url, timeout_ms=10_000)
     scripts = Scripts(link, keyspace)
     await scripts.report(a_failure("a", "r0"))
-    redis_server.signal(signal.SIGSTOP)
-    heaps = []
-    for heap in range(5):  # of which two are on their way, and the others wait
-        reports = (a_failure("a", f"r{heap}-{n}") for n in range(40))
-        heaps.append(asyncio.gather(*map(scripts.report, reports)))
-        await asyncio.sleep(0.01)
+    heaps = [[a_failure("a", f"r{heap}-{n}") for n in range(40)] for heap in range(5)]
+    reported = await pile_up(redis_server, scripts, heaps)
     redis_server.signal(signal.SIGCONT)
-    verdicts = [verdict for reported in heaps for verdict in await reported]
+    verdicts = [verdict for heap in reported for verdict in await heap]
     assert [verdict.failures for verdict in verdicts[:14]] == list(range(2, 16))
     assert [verdict.tripped for verdict in verdicts].index(True) == 13
     await link.close()
@@ -86,18 +96,14 @@ async def test_a_line_that_breaks_loses_no_call_of_its_turns(
     link = RedisLink(redis_server.url, timeout_ms=10_000)
     scripts = Scripts(link, keyspace)
     await scripts.report(a_failure("a", "r0"))
-    redis_server.signal(signal.SIGSTOP)
-    heaps = []
-    for heap in range(3):
-        reports = (a_failure(f"b{heap}", f"r{n}") for n in range(12))
-        heaps.append(asyncio.gather(*map(scripts.report, reports)))
-        await asyncio.sleep(0.01)
+    heaps = [[a_failure(f"b{heap}", f"r{n}") for n in range(12)] for heap in range(3)]
+    reported = await pile_up(redis_server, scripts, heaps)
     with redis_server.client() as client:
         redis_server.signal(signal.SIGCONT)
         client.client_kill_filter(_type="normal", skipme=True)
-    for reported in heaps:
+    for heap in reported:
         # Run twice perhaps, counted once, in their order.
-        assert [verdict.failures for verdict in await reported] == list(range(1, 13))
+        assert [verdict.failures for verdict in await heap] == list(range(1, 13))
     await link.close()
 
 
