@@ -1,6 +1,7 @@
 """`sekring watch` as somebody sees it who presses keys: its screen as text."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 
 from textual.pilot import Pilot
@@ -45,6 +46,19 @@ class Screen:
     async def sees(self, *texts: str) -> None:
         """Wait until all of these are on the screen at once."""
         await self._until(lambda shown: all(text in shown for text in texts), f"no {texts}")
+
+    async def finds(self, pattern: str, *, other_than: str = "") -> str:
+        """Wait until a line's part matches with another group than that; return the group."""
+        found = ""
+
+        def holds(shown: str) -> bool:
+            nonlocal found
+            match = re.search(pattern, shown)
+            found = match[1] if match else ""
+            return found not in {"", other_than}
+
+        await self._until(holds, f"no {pattern} but {other_than!r}")
+        return found
 
     async def misses(self, *texts: str) -> None:
         """Wait until none of these is on the screen."""
