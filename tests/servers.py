@@ -46,6 +46,9 @@ _PORTS = (12_000, 31_000)
 #: Hypothesis makes the chance of everybody else the same in all processes.
 _chance = random.SystemRandom()
 
+#: Ports that somebody was given and has perhaps not taken yet.
+_given: set[int] = set()
+
 #: How a server can be away.
 Away = Literal["killed", "stopped"]
 
@@ -58,8 +61,11 @@ def free_port() -> int:
     """
     while True:
         port = _chance.randint(*_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 

@@ -353,6 +353,23 @@ def deliverer(services: list[ServiceProcess], webhook_id: str) -> ServiceProcess
     return next(service for service in services if str(service.port) == port)
 
 
+def test_a_replica_that_has_nothing_to_deliver_gives_its_webhooks_up_when_it_stops(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path / "redis") as redis, Receiver() as receiver:
+        with ServiceProcess(redis.url, **QUICK | {"webhook_lease_ms": 60_000}) as service:
+            created = create(service, receiver, states=["open"])
+            deliverer([service], created["id"])
+            ids = append(redis, "x")
+            receiver.wait_for(len(ids))
+            wait_until(lambda: delivery_of(service, created["id"])["waiting"] == 0, "the end")
+            time.sleep(1)  # what was delivered is written down, and nothing is left to do
+            assert service.stop() == 0
+        with redis.client() as client:
+            # One that had to be killed leaves it for a minute.
+            assert not list(client.scan_iter("*:hooklease:*"))
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 def test_another_replica_takes_over(tmp_path: Path, how: signal.Signals) -> None:
     # A stop must not wait for the lease's end.

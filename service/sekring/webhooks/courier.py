@@ -73,6 +73,8 @@ class Courier:
         self._pace = pace
         self._held_until = time.monotonic() + pace.lease_ms / 1000
         self._stopping = False
+        #: What `run` waits for while it has nothing to do.
+        self._bell: asyncio.Event | None = None
         webhook, self._progress = claim.webhook, claim.progress
         self._wanted = Filter(frozenset(webhook.instances), frozenset(webhook.states))
         self._outbox = Outbox(self._progress.marks, feed.streams.partitions)
@@ -95,6 +97,7 @@ class Courier:
     async def run(self) -> None:
         """Deliver until the lease is lost, the webhook is gone, or `stop` says so."""
         with self._feed.watching() as watch:
+            self._bell = watch.bell
             renewing = asyncio.create_task(self._renew(watch))
             try:
                 while not self._stopping:
@@ -115,6 +118,8 @@ class Courier:
     def stop(self) -> None:
         """Begin nothing more; `run` ends soon."""
         self._stopping = True
+        if self._bell:
+            self._bell.set()
 
     # ----------------------------------------------------------------------------- the lease
 
