@@ -111,6 +111,7 @@ class ScriptCalls:
         with span or _UNTRACED:
             started = self._start(name, keys, request, runner or self._runner, span)
             raw = await self._answer(started)
+            self._tell_of(raw, span)
             answer = msgspec.msgpack.decode(cast("bytes", raw), type=reply)
             if span:
                 span.answer = answer
@@ -163,6 +164,11 @@ class ScriptCalls:
                 span.answer = answer
         return answer
 
+    def _tell_of(self, raw: object, span: ScriptSpan | None) -> None:
+        """Tell of the transitions in a reply that is a map, if it has any."""
+        if isinstance(raw, bytes) and _TRANSITIONS in raw:
+            self._tell(msgspec.msgpack.decode(raw, type=_Transitions).transitions, span)
+
     def _tell(self, transitions: Sequence[Made], span: ScriptSpan | None) -> None:
         for made in transitions:
             if span:
@@ -180,7 +186,9 @@ class ScriptCalls:
         span = ScriptSpan.begin(name, keys[0], request, current())
         with span or _UNTRACED:
             started = self._start(name, keys, request, runner or self._runner, span)
-            return await self._answer(started) != 0
+            raw = await self._answer(started)
+            self._tell_of(raw, span)
+            return raw != 0
 
     def _start(
         self,
@@ -204,8 +212,6 @@ class ScriptCalls:
             if isinstance(call, StoreUnavailable):
                 raise call
             raw = await call.answer
-            if isinstance(raw, bytes) and _TRANSITIONS in raw:
-                self._tell(msgspec.msgpack.decode(raw, type=_Transitions).transitions, span)
         except StoreUnavailable as error:
             error_type = type(error).__name__
             raise
