@@ -98,10 +98,13 @@ class Connector:
             async with asyncio.timeout(self.timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
         except TimeoutError:
-            words = f"{address} did not answer within {round(self.timeout_s * 1000)} ms"
-            raise ConnectionLost(words) from None
+            await _disconnect(connection)
+            raise _too_late(address, self.timeout_s) from None
         except (RedisError, OSError) as error:
             raise _lost(address, error) from error
+        except BaseException:
+            await _disconnect(connection)  # else it stays half open until it is collected
+            raise
         # redis-py knows how to connect, with credentials and TLS; it has no way of handing over
         # what it has opened.
         writer, connection._writer = connection._writer, None  # noqa: SLF001
@@ -146,8 +149,7 @@ class Dialogue:
                 return [await self._receive() for _ in commands]
         except TimeoutError:
             await self.close()
-            words = f"{self.address} did not answer within {round(timeout_s * 1000)} ms"
-            raise ConnectionLost(words) from None
+            raise _too_late(self.address, timeout_s) from None
         except BaseException:
             # Answers that were not read would be taken for those of the next questions.
             await self.close()
@@ -182,10 +184,18 @@ class Dialogue:
 
     async def close(self) -> None:
         """Close the connection; the next use opens it anew."""
-        try:
-            await self._connection.disconnect(nowait=True)
-        except (RedisError, OSError):
-            return
+        await _disconnect(self._connection)
+
+
+async def _disconnect(connection: AbstractConnection) -> None:
+    try:
+        await connection.disconnect(nowait=True)
+    except (RedisError, OSError):
+        return
+
+
+def _too_late(address: Address, timeout_s: float) -> ConnectionLost:
+    return ConnectionLost(f"{address} did not answer within {round(timeout_s * 1000)} ms")
 
 
 def _lost(address: Address, error: Exception) -> ConnectionLost:
