@@ -170,6 +170,14 @@ def database(postgres: PostgresServer) -> str:
     return postgres.new_database()
 
 
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server of the file's own; in the end every key is checked against the key schema."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+        check_keys(server)
+
+
 def check_keys(server: RedisServer) -> None:
     """Every key is of a known kind and type, and expires no later than its kind may."""
     kinds = {kind.name: kind for kind in KEY_KINDS}

@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browsing import Faults
-from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
 from tests.serving import PATIENT, ServiceProcess
@@ -119,13 +118,6 @@ def other_site() -> Iterator[OtherSite]:
         yield server
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

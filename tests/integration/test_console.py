@@ -9,20 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
 from tests.serving import PATIENT, ServiceProcess
 
 HTML: Final = {"Accept": "text/html"}
 HTMX: Final = {"Accept": "*/*", "HX-Request": "true", "HX-Target": "dialog"}
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,11 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer
 from tests.serving import PATIENT, ServiceProcess
 
 HTML: Final = {"Accept": "text/html"}
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import check_keys
 from tests.gatewaydouble import GatewayDouble
 from tests.replicas import Replica, Replicas
 from tests.servers import RedisServer, wait_until
@@ -32,13 +31,6 @@ LEASE_MS = 2_000
 Answer = Future[httpx.Response]
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,11 @@ import pytest
 
 from sekring.cursor import Cursor, Place
 from sekring.store.keys import Keyspace
-from tests.conftest import check_keys
 from tests.eventstream import EventReader
 from tests.httpwire import raw_request
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
 from tests.transitions import append_transitions, transition_ids
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

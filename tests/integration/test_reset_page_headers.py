@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from sekring.tokens import NewToken, Role
-from tests.conftest import check_keys
 from tests.resetting import OPERATOR, VIEWER, Instances, inline
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
@@ -31,13 +30,6 @@ TYPED: Final = {
 
 #: What it sends with the form of a page of ours.
 SUBMITTED: Final = TYPED | {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

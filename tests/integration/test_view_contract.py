@@ -7,19 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import check_keys
 from tests.eventstream import EventReader
 from tests.replicas import Replica
 from tests.servers import Away, RedisServer, wait_until
 
 ALIVE_MS = "100"
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

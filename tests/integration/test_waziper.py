@@ -12,7 +12,6 @@ import pytest
 
 from sekring.sessions.picture import data_url
 from sekring.tokens import NewToken, Role
-from tests.conftest import check_keys
 from tests.gatewaydouble import QR_CODE, GatewayDouble
 from tests.replicas import Replica, Replicas
 from tests.servers import RedisServer, wait_until
@@ -26,13 +25,6 @@ WAIT_MS = 15_000
 Body = dict[str, Any]
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import check_keys
 from tests.receiver import Delivery, Receiver
 from tests.servers import RedisServer, wait_until
 from tests.serving import ServiceProcess
@@ -23,13 +22,6 @@ QUICK: dict[str, Any] = {
     "webhook_timeout_ms": 2_000,
     "webhook_lease_ms": 1_500,
 }
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-        check_keys(server)
 
 
 @pytest.fixture(scope="module")
